@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The engine: open a data folder, ingest, train, evaluate, ask for a feed, explain it, close.
+ * Everything the program can do goes through this header. */
+#ifndef HEED_ENGINE_H
+#define HEED_ENGINE_H
+
+#include "heed/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* locked: any thread may call, calls that write wait for one another. */
+typedef struct heed_engine heed_engine;
+
+typedef struct heed_engine_opts {
+    bool must_exist; /* a missing folder is HEED_E_NOTFOUND instead of being made */
+    int threads;     /* of the engine's own pool; 0: all processors */
+    heed_clock clock;
+    heed_log log;
+    uint64_t reserved[4];
+} heed_engine_opts;
+
+/**
+ * Opens a data folder (heed.db and models/), makes it where it is not there, migrates it forward.
+ * Errors   HEED_E_VERSION  the folder is from a newer heed
+ *          HEED_E_IO       it cannot be read or written; the message says what
+ *          HEED_E_BUSY     another process is writing (after a wait of some seconds)
+ */
+HEED_API HEED_CHECKED heed_status heed_engine_open(const char *folder, const heed_engine_opts *opts,
+                                                   heed_engine **engine);
+HEED_API void heed_engine_close(heed_engine *engine);
+
+typedef struct heed_engine_counts {
+    int64_t users, items, events;
+    bool has_times;       /* some event carries a time of its own, not only an order */
+    bool has_model;       /* a sequence model is there */
+} heed_engine_counts;
+HEED_API HEED_CHECKED heed_status heed_engine_count(heed_engine *engine, heed_engine_counts *out);
+
+/* ---- import */
+typedef enum heed_import_kind {
+    HEED_IMPORT_INTERACTIONS, /* `user item` a line, in the order of time within a user */
+    HEED_IMPORT_MOVIELENS,    /* ratings.dat, u.data, ratings.csv: told apart by their look */
+    HEED_IMPORT_EVENTS,       /* NDJSON, DESIGN.md 5 */
+    HEED_IMPORT_ITEMS,        /* NDJSON, or a MovieLens movies.dat, movies.csv, u.item */
+} heed_import_kind;
+
+typedef struct heed_reject {
+    const char *file, *reason; /* reason names the field */
+    int64_t line;              /* from 1 */
+} heed_reject;
+
+typedef struct heed_import_opts {
+    const char *items_path; /* titles and tags to go with interactions or ratings, or NULL */
+    const char *encoding;   /* of text files: "utf-8" (NULL) or "latin-1" */
+    heed_progress progress;
+    /* Called for each line that was turned away; the import goes on. NULL: only counted. */
+    void (*reject)(void *context, const heed_reject *reject);
+    void *reject_context;
+    uint64_t reserved[4];
+} heed_import_opts;
+
+typedef struct heed_import_report {
+    int64_t accepted, duplicate, rejected; /* lines; their sum is every line that held anything */
+    int64_t users, items;                  /* in the store after it */
+    int64_t items_accepted;                /* item descriptions taken in */
+    double seconds, per_second;            /* accepted + duplicate, until all of it was on disk */
+    bool has_first;                        /* the first rejected line, with what was wrong */
+    char first_reject[512];                /* "FILE:LINE: reason" */
+} heed_import_report;
+
+/**
+ * Reads a file, plain or compressed (.gz, .zst, told by content), into the store. Idempotent: the
+ * same lines again are duplicates. What was committed before a crash stays; importing again adds
+ * the rest.
+ * Errors   HEED_E_NOTFOUND, HEED_E_IO   path
+ *          HEED_E_FORMAT  empty, binary, or no line could be accepted: FILE:LINE and the reason
+ *          HEED_E_CANCELLED  what was committed stays
+ */
+HEED_API HEED_CHECKED heed_status heed_engine_import(heed_engine *engine, heed_import_kind kind,
+                                                     const char *path, const heed_import_opts *opts,
+                                                     heed_import_report *report);
+
+/* ---- train */
+typedef enum heed_recipe { HEED_RECIPE_DEFAULT, HEED_RECIPE_SASREC, HEED_RECIPE_HSTU } heed_recipe;
+
+typedef struct heed_train_opts {
+    heed_recipe recipe;
+    int64_t dim, layers, heads, length, epochs; /* 0: the recipe's own */
+    int64_t batch;                              /* sequences a step; 0: the recipe's own */
+    double rate, dropout;                       /* 0: the recipe's own; dropout below 0: none */
+    uint64_t seed;
+    int threads; /* 0: the engine's */
+    bool resume; /* go on from the last checkpoint of an interrupted run, if there is one */
+    heed_progress progress;
+    uint64_t reserved[8];
+} heed_train_opts;
+
+typedef struct heed_train_report {
+    const char *recipe;
+    uint64_t seed;
+    int threads;
+    int64_t epochs, best_epoch, parameters, positions;
+    double valid_ndcg10, train_seconds, positions_per_second, peak_rss_mib, loss;
+    bool resumed;
+} heed_train_report;
+
+/** Trains a sequence model on all histories and makes it the current one. */
+HEED_API HEED_CHECKED heed_status heed_engine_train(heed_engine *engine,
+                                                    const heed_train_opts *opts,
+                                                    heed_train_report *report);
+
+/* ---- evaluate */
+typedef struct heed_ranking_quality {
+    double ndcg10, hr10, mrr, ndcg5, hr5, ndcg20, hr20;
+    double coverage; /* share of the catalogue that occurs in any top 10 */
+    double gini;     /* of how often items occur in the top 10s: 0 even, 1 all the same */
+} heed_ranking_quality;
+
+typedef struct heed_evaluation {
+    int64_t users, items;
+    char split_sha256[65];
+    double tie_rate; /* share of the ranked users whose target ties with another item's score */
+    double time_tie_rate; /* share of events that share their user's time with another */
+    heed_ranking_quality test, popularity, markov;
+    double ci95_ndcg10[2], ci95_hr10[2]; /* bootstrap over users, test */
+    double seconds;
+} heed_evaluation;
+
+/** Leave one out: each user's last event is ranked against the whole catalogue, seen items out. */
+HEED_API HEED_CHECKED heed_status heed_engine_evaluate(heed_engine *engine,
+                                                       const heed_progress *progress,
+                                                       heed_evaluation *out);
+
+/* ---- feed */
+typedef struct heed_reason {
+    const char *item, *title;
+    double contribution; /* signed: what this event of the history did to the score */
+    heed_time when;      /* of the event; 0: not known */
+} heed_reason;
+
+typedef struct heed_feed_item {
+    int rank; /* from 1 */
+    const char *item, *title;
+    bool sponsored;
+    double score;
+    const heed_reason *reasons; /* strongest first */
+    int reason_count;
+} heed_feed_item;
+
+typedef struct heed_feed_request {
+    const char *user;
+    int n;        /* 0: 10 */
+    heed_time at; /* 0: now */
+    bool explain; /* with reasons */
+    const char *const *exclude;
+    int exclude_count;
+    uint64_t reserved[4];
+} heed_feed_request;
+
+typedef struct heed_feed {
+    const char *decision, *user;
+    const char *policy; /* "sequence", "popular", "fresh", "empty": which one answered */
+    const char *why_policy; /* a sentence: why this policy and not the model */
+    int64_t took_us;
+    const heed_feed_item *items;
+    int count;
+} heed_feed;
+
+/** Free the answer with heed_feed_free(). Seen, hidden and excluded items are never in it. */
+HEED_API HEED_CHECKED heed_status heed_engine_feed(heed_engine *engine,
+                                                   const heed_feed_request *request,
+                                                   heed_feed **feed);
+HEED_API void heed_feed_free(heed_feed *feed);
+
+/* ---- explain */
+typedef struct heed_explain_opts {
+    bool exact; /* leave one out instead of gradient x attention */
+    bool maps;  /* attention weights of each layer and head, for pictures */
+    heed_time at;
+    uint64_t reserved[4];
+} heed_explain_opts;
+
+typedef struct heed_explanation {
+    const char *user, *item, *title;
+    const char *method; /* "gradient-attention", "leave-one-out" */
+    double score, probability;
+    int64_t rank, counterfactual_rank; /* now, and without the strongest reason */
+    const char *counterfactual_item;   /* that reason */
+    const heed_reason *reasons;        /* every event the model saw, strongest first */
+    int reason_count;
+    double comprehensiveness, sufficiency;               /* AOPC, DeYoung et al. 2020 */
+    double random_comprehensiveness, random_sufficiency; /* the same for a random order */
+    const heed_reason *history; /* oldest first, as the model saw it: the axis of the maps */
+    int history_count, layers, heads;
+    const float *maps; /* (layers, heads, history, history), or NULL */
+} heed_explanation;
+
+/**
+ * Why `item` stands where it does for `user`.
+ * Errors   HEED_E_NOTFOUND  the user or the item is not known; the message says which
+ *          HEED_E_STATE     no model has been trained, or the user has no history
+ */
+HEED_API HEED_CHECKED heed_status heed_engine_explain(heed_engine *engine, const char *user,
+                                                      const char *item,
+                                                      const heed_explain_opts *opts,
+                                                      heed_explanation **out);
+HEED_API void heed_explanation_free(heed_explanation *explanation);
+/** One self-contained page: reasons, counterfactual, attention maps by layer and head. */
+HEED_API HEED_CHECKED heed_status heed_explanation_html(const heed_explanation *explanation,
+                                                        const char *path);
+
+/** A copy of the current model's file. name: "sequence". */
+HEED_API HEED_CHECKED heed_status heed_engine_export_model(heed_engine *engine, const char *name,
+                                                           const char *path);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Layers, losses, optimisers and checkpoints: what a model is built from. Every layer is a function
+ * on a tape: heed_linear(tape, x, w, b, &y). Weights live in a heed_params. */
+#ifndef HEED_NN_H
+#define HEED_NN_H
+
+#include "heed/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- parameters: named tensors that outlive a step. confined while written, else immutable. */
+typedef struct heed_params heed_params;
+
+typedef enum heed_init {
+    HEED_INIT_ZEROS,
+    HEED_INIT_ONES,
+    HEED_INIT_NORMAL,           /* N(0, scale^2) */
+    HEED_INIT_TRUNCATED_NORMAL, /* the same, drawn again beyond two deviations */
+    HEED_INIT_UNIFORM,          /* [-scale, scale) */
+    HEED_INIT_XAVIER_UNIFORM,   /* Glorot, Bengio 2010: +-scale sqrt(6 / (rows + columns)) */
+} heed_init;
+
+HEED_API HEED_CHECKED heed_status heed_params_new(heed_dtype dtype, uint64_t seed,
+                                                  heed_params **params);
+HEED_API void heed_params_free(heed_params *params);
+/** Adds a tensor, drawn from a stream that depends on the seed and the name alone. */
+HEED_API HEED_CHECKED heed_status heed_params_add(heed_params *params, const char *name,
+                                                  const int64_t *dim, int rank, heed_init init,
+                                                  double scale, heed_tensor **tensor);
+/** NULL where there is none. */
+HEED_API heed_tensor *heed_params_find(heed_params *params, const char *name);
+HEED_API int64_t heed_params_count(const heed_params *params);     /* tensors */
+HEED_API int64_t heed_params_elements(const heed_params *params);  /* numbers */
+HEED_API heed_tensor *heed_params_at(heed_params *params, int64_t i, const char **name);
+HEED_API void heed_params_zero_grad(heed_params *params);
+/** The same data with gradients of its own: one for each tape that works beside others. Dies before
+ * its origin, which must not be added to any more. */
+HEED_API HEED_CHECKED heed_status heed_params_replica(heed_params *origin, heed_params **replica);
+/** Adds the gradients of replicas 0 .. count - 1, in that order, to the origin's, and zeroes theirs. */
+HEED_API HEED_CHECKED heed_status heed_params_reduce(heed_params *origin, heed_params **replica,
+                                                     int count, heed_pool *pool);
+
+/* ---- layers. x (N, C), N rows of any meaning; results are new tensors on the tape. */
+HEED_API HEED_CHECKED heed_status heed_embedding(heed_tape *tape, heed_tensor *table,
+                                                 const int32_t *ids, int64_t count, double scale,
+                                                 heed_tensor **out);
+/** y = x W^T + b; W (O, C), b (O) or NULL. */
+HEED_API HEED_CHECKED heed_status heed_linear(heed_tape *tape, heed_tensor *x, heed_tensor *w,
+                                              heed_tensor *b, heed_tensor **out);
+HEED_API HEED_CHECKED heed_status heed_add(heed_tape *tape, heed_tensor *x, heed_tensor *y,
+                                           heed_tensor **out);
+HEED_API HEED_CHECKED heed_status heed_mul(heed_tape *tape, heed_tensor *x, heed_tensor *y,
+                                           heed_tensor **out);
+HEED_API HEED_CHECKED heed_status heed_scale(heed_tape *tape, heed_tensor *x, double a,
+                                             heed_tensor **out);
+HEED_API HEED_CHECKED heed_status heed_relu(heed_tape *tape, heed_tensor *x, heed_tensor **out);
+HEED_API HEED_CHECKED heed_status heed_gelu(heed_tape *tape, heed_tensor *x, heed_tensor **out);
+HEED_API HEED_CHECKED heed_status heed_silu(heed_tape *tape, heed_tensor *x, heed_tensor **out);
+HEED_API HEED_CHECKED heed_status heed_sigmoid(heed_tape *tape, heed_tensor *x, heed_tensor **out);
+HEED_API HEED_CHECKED heed_status heed_tanh(heed_tape *tape, heed_tensor *x, heed_tensor **out);
+/** SiLU(gate) * up (Shazeer 2020). */
+HEED_API HEED_CHECKED heed_status heed_swiglu(heed_tape *tape, heed_tensor *gate, heed_tensor *up,
+                                              heed_tensor **out);
+/** gain (C) and bias (C), or NULL. */
+HEED_API HEED_CHECKED heed_status heed_layer_norm(heed_tape *tape, heed_tensor *x,
+                                                  heed_tensor *gain, heed_tensor *bias, double eps,
+                                                  heed_tensor **out);
+HEED_API HEED_CHECKED heed_status heed_rms_norm(heed_tape *tape, heed_tensor *x, heed_tensor *gain,
+                                                double eps, heed_tensor **out);
+/** Each row divided by its Euclidean length (by eps where it is shorter). */
+HEED_API HEED_CHECKED heed_status heed_l2_normalize(heed_tape *tape, heed_tensor *x, double eps,
+                                                    heed_tensor **out);
+/** Passes through where the tape does not record or p is 0. */
+HEED_API HEED_CHECKED heed_status heed_dropout(heed_tape *tape, heed_tensor *x, double p,
+                                               heed_tensor **out);
+/** x + dropout(y): a residual sum in one pass. */
+HEED_API HEED_CHECKED heed_status heed_dropout_add(heed_tape *tape, heed_tensor *x, heed_tensor *y,
+                                                   double p, heed_tensor **out);
+
+/* ---- losses: a single number, sum over rows times weight (1 / rows of the whole batch, say). */
+typedef struct heed_loss_opts {
+    double weight;          /* of each row; 0: 1 / N */
+    double logit_scale;     /* logits are this times x . e; 0: 1. With unit rows: 1 / temperature */
+    double label_smoothing; /* share of the target spread over the whole catalogue */
+    bool exact;             /* float32 products also where bfloat16 ones are faster */
+    const int32_t *excluded; /* table rows that are no item (padding), or NULL */
+    int64_t excluded_count;
+    uint64_t reserved[4];
+} heed_loss_opts;
+
+/**
+ * Full-softmax cross-entropy fused with the output product: logits (N, V) = scale x E^T are made a
+ * block of rows at a time and never stored.
+ * Shapes   x (N, C)   table (V, C)   labels N, each 0 .. V - 1 or -1: the row does not count
+ */
+HEED_API HEED_CHECKED heed_status heed_cross_entropy(heed_tape *tape, heed_tensor *x,
+                                                     heed_tensor *table, const int32_t *labels,
+                                                     const heed_loss_opts *opts,
+                                                     heed_tensor **loss);
+/** Softmax over the label and `count` shared negatives; a negative equal to the label is left out. */
+HEED_API HEED_CHECKED heed_status heed_sampled_softmax(heed_tape *tape, heed_tensor *x,
+                                                       heed_tensor *table, const int32_t *labels,
+                                                       const int32_t *negatives, int64_t count,
+                                                       const heed_loss_opts *opts,
+                                                       heed_tensor **loss);
+/** gBCE (Petrov, Macdonald 2023): t is the calibration, 0 .. 1; items the size of the catalogue. */
+HEED_API HEED_CHECKED heed_status heed_gbce(heed_tape *tape, heed_tensor *x, heed_tensor *table,
+                                            const int32_t *labels, const int32_t *negatives,
+                                            int64_t count, double t, int64_t items,
+                                            const heed_loss_opts *opts, heed_tensor **loss);
+/** Logits in, labels out of V classes: the plain classifier's loss. logits (N, V). */
+HEED_API HEED_CHECKED heed_status heed_softmax_loss(heed_tape *tape, heed_tensor *logits,
+                                                    const int32_t *labels,
+                                                    const heed_loss_opts *opts,
+                                                    heed_tensor **loss);
+
+/* ---- optimiser: Adam and AdamW, clipping, weight averaging. */
+typedef struct heed_adam_opts {
+    double beta1, beta2; /* 0: 0.9, 0.999 */
+    double eps;          /* 0: 1e-8 */
+    double weight_decay; /* decoupled (AdamW); tensors of rank 1 are left out of it */
+    double clip_norm;    /* 0: none; else gradients longer than this are cut to it */
+    double ema_decay;    /* 0: none; else an average of the weights is kept beside them */
+    uint64_t reserved[4];
+} heed_adam_opts;
+
+typedef struct heed_adam heed_adam;
+HEED_API HEED_CHECKED heed_status heed_adam_new(heed_params *params, const heed_adam_opts *opts,
+                                                heed_adam **adam);
+HEED_API void heed_adam_free(heed_adam *adam);
+/** One step with the gradients in params; grad_norm (may be NULL) is their length before the cut. */
+HEED_API HEED_CHECKED heed_status heed_adam_step(heed_adam *adam, double rate, heed_pool *pool,
+                                                 double *grad_norm);
+/** Swaps the weights and their average; twice is the identity. */
+HEED_API void heed_adam_swap_average(heed_adam *adam);
+HEED_API int64_t heed_adam_steps(const heed_adam *adam);
+
+/** Linear warm-up, then constant, cosine to floor, or linear to floor: the factor at a step. */
+typedef enum heed_schedule { HEED_CONSTANT, HEED_COSINE, HEED_LINEAR } heed_schedule;
+HEED_API double heed_schedule_factor(heed_schedule schedule, int64_t step, int64_t warmup_steps,
+                                     int64_t total_steps, double floor);
+
+/* ---- files: safetensors, so that other programs read them. */
+/**
+ * Writes weights, and the optimiser's state where adam is given, under names of its own, with a JSON
+ * object of strings in the metadata. Written beside, synced, and renamed: the old file or the new.
+ */
+HEED_API HEED_CHECKED heed_status heed_params_save(heed_params *params, const heed_adam *adam,
+                                                   const char *path, const char *const *keys,
+                                                   const char *const *values, int64_t pairs);
+/**
+ * Reads into params (all its tensors must be there, with the same shapes) and adam (likewise).
+ * Errors   HEED_E_IO, HEED_E_FORMAT (with the byte or the tensor), HEED_E_RANGE, HEED_E_SHAPE
+ */
+HEED_API HEED_CHECKED heed_status heed_params_load(heed_params *params, heed_adam *adam,
+                                                   const char *path);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every limit on what comes from outside, each with its reason. Tests hold each at the limit and one
+ * past it. */
+#ifndef HD_LIMITS_H
+#define HD_LIMITS_H
+
+#define HD_ERROR_BYTES_MAX 512      /* an error message: longer ones are cut, never overrun */
+#define HD_THREADS_MAX 1024         /* more is a mistake in an option, not a machine */
+#define HD_LINE_BYTES_MAX (1 << 20) /* one line of an imported file: a long text is 100 KB, 1 MiB is a bug */
+#define HD_ID_BYTES_MAX 256         /* an id of a user, item or event, in UTF-8 */
+#define HD_TITLE_BYTES_MAX 4096     /* a title; longer ones are texts */
+#define HD_TEXT_BYTES_MAX (1 << 19) /* an item's text */
+#define HD_TAGS_MAX 64              /* tags of one item */
+#define HD_TIME_MS_MIN INT64_C(-62135596800000) /* 0001-01-01: what RFC 3339 can write */
+#define HD_TIME_MS_MAX INT64_C(253402300799999) /* 9999-12-31T23:59:59.999 */
+#define HD_DWELL_MS_MAX INT64_C(86400000)       /* a day: nobody looks longer at one thing */
+#define HD_HEADER_BYTES_MAX (16 << 20)          /* JSON header of a model file */
+#define HD_TENSORS_MAX 65536                    /* tensors in a model file */
+#define HD_DIM_MAX (INT64_C(1) << 40)           /* one dimension of a tensor */
+#define HD_USERS_MAX INT64_C(2000000000)        /* indices are int32_t where there are many of them */
+#define HD_ITEMS_MAX INT64_C(100000000)
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Arithmetic on raw rows, one thread, no memory of its own: contracts, and the tables that hold the
+ * best variant of each for a machine. Kernels know pointers and lengths, nothing else.
+ *
+ * There is a table per element type. Its rows are `void *` so that the floors above are written once
+ * and run in float32 (every variant) or float64 (portable code only: what gradients are checked in).
+ * Rows may have any alignment and any length, 0 included; none is read or written past its end.
+ * `out` may be the same row as an input, unless said otherwise. NaN and infinity go the way of the
+ * portable code. A variant gives the same bits for the same input whenever it is called. */
+#ifndef HD_KERNEL_H
+#define HD_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a processor can do; a set of these chooses the variants. */
+enum {
+    HD_CPU_AVX2 = 1 << 0,    /* AVX2, FMA, F16C */
+    HD_CPU_AVX512 = 1 << 1,  /* AVX-512 F, BW, DQ, VL */
+    HD_CPU_BF16 = 1 << 2,    /* AVX-512 BF16: VDPBF16PS */
+};
+
+enum hd_activation { HD_RELU, HD_GELU, HD_SILU, HD_SIGMOID, HD_TANH, HD_ACTIVATIONS };
+
+/* One matrix product, C (M, N) = A (M, K) B (K, N) or, where accumulate, C += A B.
+ * A's element (i, k) is a[i * a_row + k * a_col]: strides in elements, so any transpose. B has been
+ * packed by gemm_pack. C's rows are contiguous, c_row apart. C overlaps neither A nor B. */
+struct hd_gemm {
+    int64_t M, N, K;
+    const void *a;
+    int64_t a_row, a_col;
+    const void *b; /* packed */
+    void *c;
+    int64_t c_row;
+    bool accumulate;
+};
+
+struct hd_kernels {
+    const char *name;  /* "portable", "avx2", "avx512", "avx512+bf16" */
+    size_t item_bytes; /* 4 or 8 */
+
+    /* ---- elementwise over n elements */
+    void (*fill)(void *out, double a, size_t n);
+    void (*add)(void *out, const void *x, const void *y, size_t n);   /* out = x + y */
+    void (*mul)(void *out, const void *x, const void *y, size_t n);   /* out = x y */
+    void (*muladd)(void *out, const void *x, const void *y, size_t n); /* out += x y */
+    void (*scale)(void *out, double a, const void *x, size_t n);      /* out = a x */
+    void (*axpy)(void *out, double a, const void *x, size_t n);       /* out += a x */
+    /* out = f(x); and dx += dy f'(x). GELU is the exact one, x Phi(x). */
+    void (*act[HD_ACTIVATIONS])(void *out, const void *x, size_t n);
+    void (*act_back[HD_ACTIVATIONS])(void *dx, const void *dy, const void *x, size_t n);
+    /* out[i] = keep(key, first + i) ? x[i] / (1 - p) : 0, keep a hash of its arguments alone. */
+    void (*dropout)(void *out, const void *x, size_t n, double p, uint64_t key, uint64_t first);
+    /* the same, added: out[i] += ... ; so that a residual sum, or a backward, is one pass */
+    void (*dropout_add)(void *out, const void *x, size_t n, double p, uint64_t key, uint64_t first);
+
+    /* ---- rows to numbers */
+    double (*dot)(const void *x, const void *y, size_t n);
+    double (*sum)(const void *x, size_t n);
+    double (*max)(const void *x, size_t n); /* -infinity for n 0 */
+
+    /* ---- rows */
+    /* out = exp(x - log sum exp x); returns log sum exp x. n 0: -infinity. All -infinity: zeros. */
+    double (*softmax)(void *out, const void *x, size_t n);
+    /* out = gain (x - mean) rstd + bias, rstd = 1 / sqrt(var + eps); gain, bias may be NULL. */
+    void (*layer_norm)(void *out, const void *x, const void *gain, const void *bias, size_t n,
+                       double eps, double *mean, double *rstd);
+    /* dx += ..., dgain += dy xhat, dbias += dy; each of dx, dgain, dbias and gain may be NULL. */
+    void (*layer_norm_back)(void *dx, void *dgain, void *dbias, const void *dy, const void *x,
+                            const void *gain, size_t n, double mean, double rstd);
+    /* out = gain x rrms, rrms = 1 / sqrt(mean(x^2) + eps). */
+    void (*rms_norm)(void *out, const void *x, const void *gain, size_t n, double eps,
+                     double *rrms);
+    void (*rms_norm_back)(void *dx, void *dgain, const void *dy, const void *x, const void *gain,
+                          size_t n, double rrms);
+
+    /* ---- matrix products */
+    size_t (*gemm_pack_bytes)(int64_t K, int64_t N);
+    /* B's element (k, j) is b[k * b_row + j * b_col]. `packed` starts on 64 bytes. */
+    void (*gemm_pack)(void *packed, const void *b, int64_t b_row, int64_t b_col, int64_t K,
+                      int64_t N);
+    void (*gemm)(const struct hd_gemm *g);
+
+    /* ---- optimiser: one step of Adam (Kingma, Ba 2015) with decoupled weight decay (Loshchilov,
+     * Hutter 2019) over n parameters; rate already holds the bias corrections' quotient:
+     *   m = b1 m + (1 - b1) g    v = b2 v + (1 - b2) g^2
+     *   w = w - decay w - rate m / (sqrt(v) + eps) */
+    void (*adam)(void *w, void *m, void *v, const void *g, size_t n, double rate, double b1,
+                 double b2, double eps, double decay);
+};
+
+/* Products of bfloat16 rows with float32 sums; for the output layer, whose inputs bear rounding. The
+ * portable code gives the same sums up to the order of additions. float32 only.
+ * A: rows of bfloat16, a_row elements apart (a_row even, rows padded with a zero where K is odd).
+ * B: float32, packed to pairs of bfloat16 by pack. C: float32. */
+struct hd_kernels_bf16 {
+    const char *name;
+    bool fast; /* the machine multiplies bfloat16 faster than float32 */
+    void (*from_f32)(uint16_t *out, const float *x, size_t n); /* to nearest even */
+    void (*to_f32)(float *out, const uint16_t *x, size_t n);
+    size_t (*pack_bytes)(int64_t K, int64_t N);
+    void (*pack)(uint16_t *packed, const float *b, int64_t b_row, int64_t b_col, int64_t K,
+                 int64_t N);
+    void (*gemm)(int64_t M, int64_t N, int64_t K, const uint16_t *a, int64_t a_row,
+                 const uint16_t *packed, float *c, int64_t c_row, bool accumulate);
+};
+
+/* Fills a table for any feature set, so that tests reach every variant this machine has. Sets that
+ * are not in the build fall back to the portable code. */
+void hd_kernels_init(struct hd_kernels *k, unsigned cpu);
+void hd_kernels_bf16_init(struct hd_kernels_bf16 *k, unsigned cpu);
+
+/* What this machine can do, limited to what the build holds. */
+unsigned hd_cpu(void);
+/* The tables for this machine, chosen once; f64 is portable. immutable. */
+const struct hd_kernels *hd_kernels(void);
+const struct hd_kernels *hd_kernels_f64(void);
+const struct hd_kernels_bf16 *hd_kernels_bf16(void);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What comes next for a reader: attention over a history of items, scored against the whole
+ * catalogue. Two recipes on one set of layers: SASRec+ and HSTU (see sequence.c). */
+#ifndef HD_SEQUENCE_H
+#define HD_SEQUENCE_H
+
+#include "base/status.h"
+#include "heed/engine.h"
+#include "models/histories.h"
+
+/* immutable once trained or loaded: share it freely. */
+typedef struct hd_sequence hd_sequence;
+
+/* All zero takes the recipe's own. */
+struct hd_sequence_config {
+    heed_recipe recipe;
+    int64_t items, dim, layers, heads, length; /* length: positions seen at once */
+    bool timed;                                /* with a time bias */
+};
+
+struct hd_sequence_train_opts {
+    struct hd_sequence_config config;
+    int64_t epochs, batch, patience;
+    double rate, dropout;
+    uint64_t seed;
+    heed_pool *pool;
+    const char *checkpoint; /* file to keep the state of the run in, or NULL */
+    bool resume;            /* from it, if it is there and belongs to the same options and data */
+    heed_progress progress;
+    heed_log log;
+};
+
+/* Trains on every user's events but the last two: the second last validates (and chooses the epoch),
+ * the last is the test and is not looked at. Users with fewer than three events only train. */
+HEED_CHECKED heed_status hd_sequence_train(const struct hd_histories *histories,
+                                           const struct hd_sequence_train_opts *opts,
+                                           hd_sequence **model, heed_train_report *report);
+void hd_sequence_free(hd_sequence *model);
+
+/* A model file carries its config; item_ids are kept so that the numbers still mean the same items
+ * after new items came. item_ids: items strings, in number order; NULL: none. */
+HEED_CHECKED heed_status hd_sequence_save(hd_sequence *model, const char *path);
+HEED_CHECKED heed_status hd_sequence_load(const char *path, hd_sequence **model);
+const struct hd_sequence_config *hd_sequence_config(const hd_sequence *model);
+
+/* Scratch of one thread for the calls below; confined. */
+typedef struct hd_sequence_reader hd_sequence_reader;
+HEED_CHECKED heed_status hd_sequence_reader_new(const hd_sequence *model,
+                                                hd_sequence_reader **reader);
+void hd_sequence_reader_free(hd_sequence_reader *reader);
+
+/* Scores (logits) of all items for one history; only the last `length` events count. times: as many,
+ * or NULL; now: the moment of asking. scores: config.items numbers. count >= 1. */
+HEED_CHECKED heed_status hd_sequence_score(hd_sequence_reader *reader, const int32_t *items,
+                                           const heed_time *times, int64_t count, heed_time now,
+                                           float *scores);
+
+/* Gradient x input (a signed contribution of each event to the target's score, the sum over layers
+ * of attention x its gradient for the maps' colour) of the last `length` events. contributions:
+ * count numbers, of which those before the window are 0. maps: NULL, or layers x heads x count x
+ * count attention weights. */
+HEED_CHECKED heed_status hd_sequence_attribute(hd_sequence_reader *reader, const int32_t *items,
+                                               const heed_time *times, int64_t count, heed_time now,
+                                               int32_t target, double *contributions, float *maps);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The tape's inner side, for operations. An operation checks its shapes, makes its result with
+ * heed_tensor_new_in(), computes, and, where the tape records and any input wants a gradient, pushes
+ * a record whose backward adds to the gradients of its inputs.
+ *
+ * In a backward: dy = hd_grad(y) is NULL where nobody asked; dx = hd_grad(x) is where to ADD. */
+#ifndef HD_TAPE_H
+#define HD_TAPE_H
+
+#include "base/memory.h"
+#include "base/pool.h"
+#include "base/random.h"
+#include "heed/tensor.h"
+#include "kernel/kernel.h"
+
+typedef heed_status (*hd_backward_fn)(heed_tape *tape, void *record);
+
+/* Copies bytes of record into the arena. Nothing where the tape does not record. */
+HEED_CHECKED heed_status hd_tape_push(heed_tape *tape, hd_backward_fn backward, const void *record,
+                                      size_t bytes);
+bool hd_tape_recording(const heed_tape *tape);
+hd_arena *hd_tape_arena(heed_tape *tape);   /* for what must live until the reset */
+hd_arena *hd_tape_scratch(heed_tape *tape); /* for a call: mark, allocate, release */
+heed_pool *hd_tape_pool(heed_tape *tape);
+/* A key of its own for each call since the last seed or reset: dropout's. */
+uint64_t hd_tape_random_key(heed_tape *tape);
+
+/* Does a gradient have to flow into x? False where the tape does not record. */
+bool hd_wants_grad(const heed_tape *tape, const heed_tensor *x);
+/* Where to add x's gradient, same strides as x->data; allocated and zeroed on first use (in the
+ * tape's arena where x is an activation); NULL where x wants none. */
+HEED_CHECKED heed_status hd_grad(heed_tape *tape, heed_tensor *x, void **grad);
+
+/* The table for x's element type. */
+const struct hd_kernels *hd_kernels_of(const heed_tensor *x);
+/* Elements; rows (all dimensions but the last) and columns. */
+int64_t hd_count(const heed_tensor *x);
+int64_t hd_rows(const heed_tensor *x);
+int64_t hd_cols(const heed_tensor *x);
+bool hd_is_contiguous(const heed_tensor *x);
+/* Rank 2, or rows with one stride between them: what row-wise operations take. */
+bool hd_is_rows(const heed_tensor *x);
+/* Distance between rows, in elements. */
+int64_t hd_row_stride(const heed_tensor *x);
+static inline void *hd_at(void *base, size_t item_bytes, int64_t index)
+{
+    return (char *)base + (int64_t)item_bytes * index;
+}
+/* "(8, 63)", in a buffer of the thread's own; up to four live at a time. */
+const char *hd_shape_text(const heed_tensor *x);
+
+/* C (M, N) = or += A B with B packed here (scratch), in row blocks of a fixed size over the tape's
+ * pool; where M and N are small and K is long the sum over K is cut at a fixed grain and the parts
+ * are added in order, so that the bits do not depend on the pool. */
+struct hd_matmul {
+    int64_t M, N, K;
+    const void *a;
+    int64_t a_row, a_col;
+    const void *b;
+    int64_t b_row, b_col;
+    void *c;
+    int64_t c_row;
+    bool accumulate;
+};
+HEED_CHECKED heed_status hd_matmul(heed_tape *tape, const struct hd_kernels *k,
+                                   const struct hd_matmul *m);
+
+#endif
