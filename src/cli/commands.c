@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The table. Commands that share their first word stand together. */
+#include "cli/commands.h"
+
+#include <stddef.h>
+
+const struct hd_flag hd_global_flags[] = {
+    {"data", 0, HD_FLAG_FOLDER, offsetof(struct hd_globals, data), "DIR",
+     "the data folder [$HEED_DATA, else ./heed-data]"},
+    {"json", 0, HD_FLAG_SWITCH, offsetof(struct hd_globals, json), NULL,
+     "answer with one JSON object on stdout"},
+    {"help", 'h', HD_FLAG_SWITCH, offsetof(struct hd_globals, help), NULL, "say what this does"},
+    {0},
+};
+
+const struct hd_command *const hd_commands[] = {
+    &hd_command_version,
+    &hd_command_help,
+    NULL,
+};
