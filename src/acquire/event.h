@@ -26,8 +26,8 @@ enum hd_event_kind {
 #define HD_KIND(kind) (UINT32_C(1) << (kind))
 /* The kinds that are attention freely given: what a history is made of. An impression is not yet
  * attention; dislike, hide and report say that there should be no more of it. */
-#define HD_KINDS_ATTENTION                                                                         \
-    (HD_KIND(HD_EVENT_VIEW) | HD_KIND(HD_EVENT_CLICK) | HD_KIND(HD_EVENT_LIKE) |                   \
+#define HD_KINDS_ATTENTION                                                       \
+    (HD_KIND(HD_EVENT_VIEW) | HD_KIND(HD_EVENT_CLICK) | HD_KIND(HD_EVENT_LIKE) | \
      HD_KIND(HD_EVENT_SHARE) | HD_KIND(HD_EVENT_SAVE) | HD_KIND(HD_EVENT_CONVERT))
 
 const char *hd_event_kind_name(enum hd_event_kind kind);

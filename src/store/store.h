@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The store: what heed keeps on disk, behind one small interface. A data folder holds heed.db (SQLite,
- * write-ahead log), heed.lock (who is writing) and models/. Nothing here decides anything: rows go in
- * and come out. Users and items have ids, the caller's texts, and numbers, 0 .. count - 1 in the
- * order in which they were first named; everything inside heed works with the numbers.
+ * The store: what heed keeps on disk, behind one small interface. A data folder holds heed.db
+ * (SQLite, write-ahead log), heed.lock (who is writing) and models/. Nothing here decides anything:
+ * rows go in and come out. Users and items have ids, the caller's texts, and numbers, 0 .. count -
+ * 1 in the order in which they were first named; everything inside heed works with the numbers.
  *
- * An event's identity is its `id` where it brings one, else (user, ts, nth, item, kind): putting it a
- * second time changes nothing. Events come out per user in order of time, ties in the order in which
- * they went in.
+ * An event's identity is its `id` where it brings one, else (user, ts, nth, item, kind): putting it
+ * a second time changes nothing. Events come out per user in order of time, ties in the order in
+ * which they went in.
  *
  * Texts handed out point into the store or into the arena that was passed in; which one is said. */
 #ifndef HD_STORE_H
@@ -37,9 +37,9 @@ HEED_CHECKED heed_status hd_store_version(hd_store *store, uint64_t *version);
 
 /* ---- writing
  *
- * One writer at a time, across processes. A job of many transactions (an import, a training that will
- * register its model) holds the lock throughout; a lone transaction takes it by itself. Locks nest.
- * HEED_E_BUSY names the process that is writing. */
+ * One writer at a time, across processes. A job of many transactions (an import, a training that
+ * will register its model) holds the lock throughout; a lone transaction takes it by itself. Locks
+ * nest. HEED_E_BUSY names the process that is writing. */
 HEED_CHECKED heed_status hd_store_lock(hd_store *store);
 void hd_store_unlock(hd_store *store);
 
@@ -131,11 +131,11 @@ HEED_CHECKED heed_status hd_store_count(hd_store *store, struct hd_store_counts 
 /* Event e of user u is item[offset[u] + e]; oldest first, ties in the order they came in. */
 struct hd_store_histories {
     int64_t users, items;
-    int64_t *offset;  /* users + 1 */
-    int32_t *item;    /* offset[users] */
-    heed_time *time;  /* as many */
-    uint8_t *kind;    /* as many */
-    bool has_times;   /* some event of these has a time */
+    int64_t *offset; /* users + 1 */
+    int32_t *item;   /* offset[users] */
+    heed_time *time; /* as many */
+    uint8_t *kind;   /* as many */
+    bool has_times;  /* some event of these has a time */
 };
 /* All users' events of these kinds; on the heap, given back by hd_store_histories_clear(). */
 HEED_CHECKED heed_status hd_store_load_histories(hd_store *store, uint32_t kinds,
@@ -148,7 +148,8 @@ struct hd_store_history {
     heed_time *time;
     uint8_t *kind;
 };
-/* One user's events of these kinds, oldest first, in the arena; with limit > 0 the latest so many. */
+/* One user's events of these kinds, oldest first, in the arena; with limit > 0 the latest so many.
+ */
 HEED_CHECKED heed_status hd_store_load_history(hd_store *store, int32_t user, uint32_t kinds,
                                                int64_t limit, hd_arena *arena,
                                                struct hd_store_history *out);
