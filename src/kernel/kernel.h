@@ -91,20 +91,30 @@ struct hd_kernels {
                  double b2, double eps, double decay);
 };
 
+/* C (M, N) = A B or += A B of bfloat16 pairs: two numbers, neighbours along K, in 32 bits, the first
+ * in the lower half. A's pair (i, k / 2) is a[i * a_row + k / 2 * a_col]: strides in pairs. Where K is
+ * odd the last pair's upper half is zero in A. B has been packed by pack; C is float32. */
+struct hd_gemm_bf16 {
+    int64_t M, N, K; /* K counts numbers, not pairs */
+    const uint32_t *a;
+    int64_t a_row, a_col;
+    const void *b; /* packed */
+    float *c;
+    int64_t c_row;
+    bool accumulate;
+};
+
 /* Products of bfloat16 rows with float32 sums; for the output layer, whose inputs bear rounding. The
- * portable code gives the same sums up to the order of additions. float32 only.
- * A: rows of bfloat16, a_row elements apart (a_row even, rows padded with a zero where K is odd).
- * B: float32, packed to pairs of bfloat16 by pack. C: float32. */
+ * portable code gives the same sums up to the order of additions. float32 only. */
 struct hd_kernels_bf16 {
     const char *name;
     bool fast; /* the machine multiplies bfloat16 faster than float32 */
     void (*from_f32)(uint16_t *out, const float *x, size_t n); /* to nearest even */
     void (*to_f32)(float *out, const uint16_t *x, size_t n);
     size_t (*pack_bytes)(int64_t K, int64_t N);
-    void (*pack)(uint16_t *packed, const float *b, int64_t b_row, int64_t b_col, int64_t K,
-                 int64_t N);
-    void (*gemm)(int64_t M, int64_t N, int64_t K, const uint16_t *a, int64_t a_row,
-                 const uint16_t *packed, float *c, int64_t c_row, bool accumulate);
+    /* As gemm_pack: element (k, j) is b[k * b_row + j * b_col], float32; rounded and paired here. */
+    void (*pack)(void *packed, const float *b, int64_t b_row, int64_t b_col, int64_t K, int64_t N);
+    void (*gemm)(const struct hd_gemm_bf16 *g);
 };
 
 /* Fills a table for any feature set, so that tests reach every variant this machine has. Sets that

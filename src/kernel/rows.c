@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The row kernels: everything in struct hd_kernels that is not a matrix product. One source, compiled
+ * once for each element type and instruction set with that variant's flags (see meson.build); vec.h
+ * makes `vec` as wide as the variant's registers. HD_VARIANT names the one symbol that leaves, the
+ * function that fills in a table. */
+#include "kernel/kernel.h"
+#include "kernel/vec.h"
+
+#include <math.h>
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+#define FILL_ROWS CAT(hd_fill_rows_, HD_VARIANT)
+
+void FILL_ROWS(struct hd_kernels *k);
+
+/* ---- elementwise */
+
+static void fill(void *out_, double a, size_t n)
+{
+    REAL *out = out_;
+    vec va = all((REAL)a);
+    for (size_t i = 0; i < n; i += VL)
+        put(out + i, va, n - i);
+}
+
+/* One pass over rows, out[i ...] = value, in which AT(row) is the row's vector at i. */
+#define EACH(n, value)                                                                             \
+    do {                                                                                           \
+        for (size_t i = 0; i < (n); i += VL) {                                                     \
+            size_t left = (n) - i;                                                                 \
+            put(out + i, value, left);                                                             \
+        }                                                                                          \
+    } while (0)
+#define AT(row) get((row) + i, left)
+
+static void add(void *out_, const void *x_, const void *y_, size_t n)
+{
+    REAL *out = out_;
+    const REAL *x = x_, *y = y_;
+    EACH(n, AT(x) + AT(y));
+}
+
+static void mul(void *out_, const void *x_, const void *y_, size_t n)
+{
+    REAL *out = out_;
+    const REAL *x = x_, *y = y_;
+    EACH(n, AT(x) * AT(y));
+}
+
+static void muladd(void *out_, const void *x_, const void *y_, size_t n)
+{
+    REAL *out = out_;
+    const REAL *x = x_, *y = y_;
+    EACH(n, fma_v(AT(x), AT(y), AT(out)));
+}
+
+static void scale(void *out_, double a, const void *x_, size_t n)
+{
+    REAL *out = out_;
+    const REAL *x = x_;
+    vec va = all((REAL)a);
+    EACH(n, va * AT(x));
+}
+
+static void axpy(void *out_, double a, const void *x_, size_t n)
+{
+    REAL *out = out_;
+    const REAL *x = x_;
+    vec va = all((REAL)a);
+    EACH(n, fma_v(va, AT(x), AT(out)));
+}
+
+/* ---- activations. Each is a function of one vector, and its derivative. */
+
+static inline vec sigmoid_v(vec x)
+{
+    return 1.0f / (1.0f + exp_v(-x));
+}
+
+static inline vec relu_v(vec x)
+{
+    return max_v(all(0), x); /* this way round NaN stays NaN */
+}
+
+static inline vec relu_d(vec x)
+{
+    return pick(x > all(0), all(1), all(0));
+}
+
+static inline vec sigmoid_d(vec x)
+{
+    vec s = sigmoid_v(x);
+    return s * (1.0f - s);
+}
+
+static inline vec silu_v(vec x)
+{
+    return x * sigmoid_v(x);
+}
+
+static inline vec silu_d(vec x)
+{
+    vec s = sigmoid_v(x);
+    return s * (1.0f + x * (1.0f - s));
+}
+
+#if HD_REAL_BITS == 32
+/* Cephes' tanhf: a polynomial near 0, where 1 - 2 / (exp(2x) + 1) would cancel. Under 2 ulp. */
+static inline vec hyptan_v(vec x)
+{
+    vec a = max_v(x, -x), z = x * x;
+    vec p = all(-5.70498872745e-3f);
+    p = fma_v(p, z, all(2.06390887954e-2f));
+    p = fma_v(p, z, all(-5.37397155531e-2f));
+    p = fma_v(p, z, all(1.33314422036e-1f));
+    p = fma_v(p, z, all(-3.33332819422e-1f));
+    vec near = fma_v(p * z, x, x);
+    vec far = 1.0f - 2.0f / (exp_v(a + a) + 1.0f);
+    far = pick(x < all(0), -far, far);
+    return pick(a < all(0.625f), near, far);
+}
+
+/* Phi(x), the normal distribution, = erfc(-x / sqrt 2) / 2 with erfc(z) = t exp(-z^2 + P(t)),
+ * t = 1 / (1 + z / 2), z >= 0: relative error 1.2e-7 (Press et al. 1992, section 6.2, erfcc). */
+static inline vec phi_v(vec x)
+{
+    vec z = max_v(x, -x) * 0.70710678f, t = 1.0f / (1.0f + 0.5f * z);
+    vec p = all(0.17087277f);
+    p = fma_v(p, t, all(-0.82215223f));
+    p = fma_v(p, t, all(1.48851587f));
+    p = fma_v(p, t, all(-1.13520398f));
+    p = fma_v(p, t, all(0.27886807f));
+    p = fma_v(p, t, all(-0.18628806f));
+    p = fma_v(p, t, all(0.09678418f));
+    p = fma_v(p, t, all(0.37409196f));
+    p = fma_v(p, t, all(1.00002368f));
+    p = fma_v(p, t, all(-1.26551223f));
+    vec half = 0.5f * t * exp_v(p - z * z);
+    return pick(x < all(0), half, 1.0f - half);
+}
+#else
+static inline vec hyptan_v(vec x)
+{
+    for (size_t i = 0; i < VL; i++)
+        x[i] = tanh(x[i]);
+    return x;
+}
+
+static inline vec phi_v(vec x)
+{
+    for (size_t i = 0; i < VL; i++)
+        x[i] = 0.5 * erfc(-0.70710678118654752440 * x[i]);
+    return x;
+}
+#endif
+
+static inline vec hyptan_d(vec x)
+{
+    vec y = hyptan_v(x);
+    return 1.0f - y * y;
+}
+
+static inline vec gelu_v(vec x)
+{
+    return x * phi_v(x);
+}
+
+/* Phi(x) + x phi(x) */
+static inline vec gelu_d(vec x)
+{
+    return fma_v(x * R(0.39894228040143267794), exp_v(x * x * R(-0.5)), phi_v(x));
+}
+
+#define ACTIVATION(name)                                                                           \
+    static void name(void *out_, const void *x_, size_t n)                                         \
+    {                                                                                              \
+        REAL *out = out_;                                                                          \
+        const REAL *x = x_;                                                                        \
+        EACH(n, name##_v(AT(x)));                                                                  \
+    }                                                                                              \
+    static void name##_back(void *out_, const void *dy_, const void *x_, size_t n)                 \
+    {                                                                                              \
+        REAL *out = out_;                                                                          \
+        const REAL *dy = dy_, *x = x_;                                                             \
+        EACH(n, fma_v(AT(dy), name##_d(AT(x)), AT(out)));                                          \
+    }
+ACTIVATION(relu)
+ACTIVATION(gelu)
+ACTIVATION(silu)
+ACTIVATION(sigmoid)
+ACTIVATION(hyptan)
+
+/* ---- dropout
+ *
+ * Element c of the stream of `key` is kept where its 16 bits, half c & 1 of mix(c >> 1), are at or
+ * above p 2^16. The same in every variant and for both element types. The mixer is a 32-bit one of
+ * two multiplications (Wellons 2018, "Prospecting for hash functions", lowbias32), since that is what
+ * vectors multiply; the counter's upper half and the key come in as two words of a 64-bit mix. */
+struct mask {
+    uint32_t before, after; /* from the key and the counter's upper half */
+    uint32_t threshold;     /* 0 .. 65536 */
+};
+
+static struct mask mask_of(double p, uint64_t key, uint64_t pair)
+{
+    uint64_t x = key + (pair >> 32) * UINT64_C(0x9E3779B97F4A7C15);
+    x = (x ^ (x >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94D049BB133111EB);
+    x ^= x >> 31;
+    return (struct mask){(uint32_t)x, (uint32_t)(x >> 32), (uint32_t)(p * 65536.0 + 0.5)};
+}
+
+static inline uint32_t mix32(struct mask m, uint32_t pair)
+{
+    uint32_t x = pair * 0x9E3779B9u + m.before;
+    x = (x ^ (x >> 16)) * 0x7FEB352Du + m.after;
+    x = (x ^ (x >> 15)) * 0x846CA68Bu;
+    return x ^ (x >> 16);
+}
+
+static inline bool kept(struct mask m, uint64_t c)
+{
+    return (mix32(m, (uint32_t)(c >> 1)) >> (c & 1) * 16 & 0xFFFF) >= m.threshold;
+}
+
+static inline void dropout_any(REAL *out, const REAL *x, size_t n, double p, uint64_t key,
+                               uint64_t first, bool sum)
+{
+    const REAL a = (REAL)(1.0 / (1.0 - p));
+    for (size_t i = 0; i < n;) {
+        struct mask m = mask_of(p, key, (first + i) >> 1);
+        /* up to where the upper half of the pair's number changes */
+        uint64_t same = (UINT64_C(1) << 33) - ((first + i) & ((UINT64_C(1) << 33) - 1));
+        size_t end = n - i > same ? i + (size_t)same : n;
+        for (; i < end; i++) {
+            REAL y = kept(m, first + i) ? a * x[i] : 0;
+            out[i] = sum ? out[i] + y : y;
+        }
+    }
+}
+
+static void dropout(void *out, const void *x, size_t n, double p, uint64_t key, uint64_t first)
+{
+    dropout_any(out, x, n, p, key, first, false);
+}
+
+static void dropout_add(void *out, const void *x, size_t n, double p, uint64_t key, uint64_t first)
+{
+    dropout_any(out, x, n, p, key, first, true);
+}
+
+/* ---- rows to numbers. Four sums at a time, so that additions do not wait for each other. */
+
+static double dot(const void *x_, const void *y_, size_t n)
+{
+    const REAL *x = x_, *y = y_;
+    vec s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+    size_t i = 0;
+    for (; i + 4 * VL <= n; i += 4 * VL) {
+        s0 = fma_v(load(x + i), load(y + i), s0);
+        s1 = fma_v(load(x + i + VL), load(y + i + VL), s1);
+        s2 = fma_v(load(x + i + 2 * VL), load(y + i + 2 * VL), s2);
+        s3 = fma_v(load(x + i + 3 * VL), load(y + i + 3 * VL), s3);
+    }
+    for (; i < n; i += VL)
+        s0 = fma_v(get(x + i, n - i), get(y + i, n - i), s0);
+    return (double)hsum((s0 + s1) + (s2 + s3));
+}
+
+static double sum(const void *x_, size_t n)
+{
+    const REAL *x = x_;
+    vec s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+    size_t i = 0;
+    for (; i + 4 * VL <= n; i += 4 * VL) {
+        s0 += load(x + i);
+        s1 += load(x + i + VL);
+        s2 += load(x + i + 2 * VL);
+        s3 += load(x + i + 3 * VL);
+    }
+    for (; i < n; i += VL)
+        s0 += get(x + i, n - i);
+    return (double)hsum((s0 + s1) + (s2 + s3));
+}
+
+/* NaN wins: it is what a caller must not lose. */
+static REAL max_of(const REAL *x, size_t n)
+{
+    vec m = all((REAL)-INFINITY), bad = {0};
+    size_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        vec v = load(x + i);
+        m = max_v(m, v);
+        bad += v * 0; /* NaN for NaN and infinity */
+    }
+    REAL best = (REAL)-INFINITY;
+    for (size_t l = 0; l < VL; l++)
+        best = m[l] > best ? m[l] : best;
+    REAL poison = hsum(bad);
+    for (; i < n; i++) {
+        best = x[i] > best ? x[i] : best;
+        poison += x[i] * 0;
+    }
+    if (poison != poison) /* rare: look again, slowly */
+        for (i = 0; i < n; i++)
+            if (x[i] != x[i])
+                return x[i];
+    return best;
+}
+
+static double max(const void *x, size_t n)
+{
+    return (double)max_of(x, n);
+}
+
+/* ---- rows */
+
+static double softmax(void *out_, const void *x_, size_t n)
+{
+    REAL *out = out_;
+    const REAL *x = x_;
+    REAL m = max_of(x, n);
+    if (m == (REAL)-INFINITY) {
+        fill(out, 0, n);
+        return -(double)INFINITY;
+    }
+    vec vm = all(m), s = {0};
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i;
+        vec e;
+        if (left >= VL) {
+            e = exp_v(load(x + i) - vm);
+            store(out + i, e);
+        } else { /* lanes past the row must not count */
+            REAL one[VL];
+            store(one, exp_v(load_part(x + i, left) - vm));
+            e = load_part(one, left);
+            store_part(out + i, e, left);
+        }
+        s += e;
+    }
+    REAL total = hsum(s);
+    scale(out, 1.0 / (double)total, out, n);
+    return (double)m + log((double)total);
+}
+
+static void layer_norm(void *out_, const void *x_, const void *gain_, const void *bias_, size_t n,
+                       double eps, double *mean, double *rstd)
+{
+    REAL *out = out_;
+    const REAL *x = x_, *gain = gain_, *bias = bias_;
+    double mu = n ? sum(x, n) / (double)n : 0;
+    vec vmu = all((REAL)mu), s0 = {0}, s1 = {0};
+    size_t j = 0;
+    for (; j + 2 * VL <= n; j += 2 * VL) {
+        vec a = load(x + j) - vmu, b = load(x + j + VL) - vmu;
+        s0 = fma_v(a, a, s0);
+        s1 = fma_v(b, b, s1);
+    }
+    double squares = (double)hsum(s0 + s1);
+    for (; j < n; i++) {
+        REAL a = x[j] - (REAL)mu;
+        squares += (double)(a * a);
+    }
+    double r = 1.0 / sqrt((n ? squares / (double)n : 0) + eps);
+    vec vr = all((REAL)r);
+    *mean = mu;
+    *rstd = r;
+    if (gain && bias)
+        EACH(n, fma_v(AT(gain), (AT(x) - vmu) * vr, AT(bias)));
+    else if (gain)
+        EACH(n, AT(gain) * ((AT(x) - vmu) * vr));
+    else if (bias)
+        EACH(n, (AT(x) - vmu) * vr + AT(bias));
+    else
+        EACH(n, (AT(x) - vmu) * vr);
+}
+
+/* With g = gain dy and xhat = (x - mean) rstd:  dx += rstd (g - mean(g) - xhat mean(g xhat)). */
+static void layer_norm_back(void *dx_, void *dgain_, void *dbias_, const void *dy_, const void *x_,
+                            const void *gain_, size_t n, double mean, double rstd)
+{
+    REAL *dx = dx_, *dgain = dgain_, *dbias = dbias_;
+    const REAL *dy = dy_, *x = x_, *gain = gain_;
+    vec vmu = all((REAL)mean), vr = all((REAL)rstd), one = all(1), s = {0}, t = {0};
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i; /* lanes past the row: dy is 0, so they add nothing */
+        vec d = AT(dy), xhat = (AT(x) - vmu) * vr, g = gain ? d * AT(gain) : d;
+        s += g;
+        t = fma_v(g, xhat, t);
+        if (dgain)
+            put(dgain + i, fma_v(d, xhat, AT(dgain)), left);
+        if (dbias)
+            put(dbias + i, d + AT(dbias), left);
+    }
+    if (!dx || !n)
+        return;
+    vec vs = all((REAL)((double)hsum(s) / (double)n)), vt = all((REAL)((double)hsum(t) / (double)n));
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i;
+        vec xhat = (AT(x) - vmu) * vr, g = gain ? AT(dy) * AT(gain) : AT(dy) * one;
+        put(dx + i, fma_v(vr, g - vs - xhat * vt, AT(dx)), left);
+    }
+}
+
+static void rms_norm(void *out_, const void *x_, const void *gain_, size_t n, double eps,
+                     double *rrms)
+{
+    REAL *out = out_;
+    const REAL *x = x_, *gain = gain_;
+    double r = 1.0 / sqrt((n ? dot(x, x, n) / (double)n : 0) + eps);
+    vec vr = all((REAL)r);
+    *rrms = r;
+    if (gain)
+        EACH(n, AT(gain) * (AT(x) * vr));
+    else
+        EACH(n, AT(x) * vr);
+}
+
+/* With g = gain dy and xhat = x rrms:  dx += rrms (g - xhat mean(g xhat)). */
+static void rms_norm_back(void *dx_, void *dgain_, const void *dy_, const void *x_,
+                          const void *gain_, size_t n, double rrms)
+{
+    REAL *dx = dx_, *dgain = dgain_;
+    const REAL *dy = dy_, *x = x_, *gain = gain_;
+    vec vr = all((REAL)rrms), t = {0};
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i;
+        vec d = AT(dy), xhat = AT(x) * vr, g = gain ? d * AT(gain) : d;
+        t = fma_v(g, xhat, t);
+        if (dgain)
+            put(dgain + i, fma_v(d, xhat, AT(dgain)), left);
+    }
+    if (!dx || !n)
+        return;
+    vec vt = all((REAL)((double)hsum(t) / (double)n));
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i;
+        vec xhat = AT(x) * vr, g = gain ? AT(dy) * AT(gain) : AT(dy);
+        put(dx + i, fma_v(vr, g - xhat * vt, AT(dx)), left);
+    }
+}
+
+/* ---- optimiser */
+
+static void adam(void *w_, void *m_, void *v_, const void *g_, size_t n, double rate, double b1,
+                 double b2, double eps, double decay)
+{
+    REAL *w = w_, *m = m_, *v = v_;
+    const REAL *g = g_;
+    vec vb1 = all((REAL)b1), vb2 = all((REAL)b2), c1 = all((REAL)(1 - b1)), c2 = all((REAL)(1 - b2));
+    vec vrate = all((REAL)-rate), veps = all((REAL)eps), keep = all((REAL)(1 - decay));
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i;
+        vec d = AT(g), m1 = fma_v(vb1, AT(m), c1 * d), v1 = fma_v(vb2, AT(v), c2 * d * d);
+        put(m + i, m1, left);
+        put(v + i, v1, left);
+        put(w + i, fma_v(vrate, m1 / (sqrt_v(v1) + veps), keep * AT(w)), left);
+    }
+}
+
+void FILL_ROWS(struct hd_kernels *k)
+{
+    k->item_bytes = sizeof(REAL);
+    k->fill = fill, k->add = add, k->mul = mul, k->muladd = muladd, k->scale = scale, k->axpy = axpy;
+    k->act[HD_RELU] = relu, k->act_back[HD_RELU] = relu_back;
+    k->act[HD_GELU] = gelu, k->act_back[HD_GELU] = gelu_back;
+    k->act[HD_SILU] = silu, k->act_back[HD_SILU] = silu_back;
+    k->act[HD_SIGMOID] = sigmoid, k->act_back[HD_SIGMOID] = sigmoid_back;
+    k->act[HD_TANH] = hyptan, k->act_back[HD_TANH] = hyptan_back;
+    k->dropout = dropout, k->dropout_add = dropout_add;
+    k->dot = dot, k->sum = sum, k->max = max, k->softmax = softmax;
+    k->layer_norm = layer_norm, k->layer_norm_back = layer_norm_back;
+    k->rms_norm = rms_norm, k->rms_norm_back = rms_norm_back;
+    k->adam = adam;
+}

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One vector of REAL, as wide as the variant that is being compiled: the few operations from which
+ * rows.c and gemm.c are written, so that each kernel is one source for every instruction set. GCC's
+ * vector extensions carry the ordinary arithmetic; intrinsics stand only where those say nothing
+ * (fused multiply-add, masked tails, square roots, scaling by powers of two).
+ *
+ * Everything here is static: each variant is compiled with its own flags, and nothing inline may
+ * leave it. The includer sets HD_REAL_BITS to 32 or 64. */
+#ifndef HD_VEC_H
+#define HD_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if HD_REAL_BITS == 32
+typedef float REAL;
+typedef int32_t INT;
+#define R(number) number##f
+#else
+typedef double REAL;
+typedef int64_t INT;
+#define R(number) number
+#endif
+
+#if HD_REAL_BITS == 32 && defined(__AVX512F__) && defined(__AVX512DQ__)
+#include <immintrin.h>
+#define VEC_BYTES 64
+#define VEC_AVX512 1
+#elif HD_REAL_BITS == 32 && defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+#define VEC_BYTES 32
+#define VEC_AVX2 1
+#else
+#define VEC_BYTES 16
+#endif
+#ifndef VEC_AVX512
+#define VEC_AVX512 0
+#endif
+#ifndef VEC_AVX2
+#define VEC_AVX2 0
+#endif
+#define VL ((size_t)VEC_BYTES / sizeof(REAL))
+
+#if defined(__clang__)
+#define VEC_UNROLL _Pragma("unroll")
+#else
+#define VEC_UNROLL _Pragma("GCC unroll 32")
+#endif
+#define VEC_FN static inline __attribute__((always_inline, unused))
+
+typedef REAL vec __attribute__((vector_size(VEC_BYTES)));
+typedef INT ivec __attribute__((vector_size(VEC_BYTES)));
+/* The same at any address: what unaligned rows are read through. */
+typedef REAL vec_any __attribute__((vector_size(VEC_BYTES), aligned(sizeof(REAL)), may_alias));
+
+VEC_FN vec all(REAL a)
+{
+    return a - (vec){0};
+}
+
+VEC_FN ivec bits(vec x)
+{
+    return (ivec)x;
+}
+
+VEC_FN vec load(const REAL *p)
+{
+    return *(const vec_any *)p;
+}
+
+VEC_FN void store(REAL *p, vec x)
+{
+    *(vec_any *)p = x;
+}
+
+#if VEC_AVX512
+VEC_FN vec load_part(const REAL *p, size_t n)
+{
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+
+VEC_FN void store_part(REAL *p, vec x, size_t n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)x);
+}
+
+/* a b + c */
+VEC_FN vec fma_v(vec a, vec b, vec c)
+{
+    return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+
+VEC_FN vec sqrt_v(vec x)
+{
+    return (vec)_mm512_sqrt_ps((__m512)x);
+}
+
+VEC_FN vec pick(ivec mask, vec yes, vec no)
+{
+    return (vec)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)mask), (__m512)no, (__m512)yes);
+}
+
+VEC_FN REAL hsum(vec x)
+{
+    return _mm512_reduce_add_ps((__m512)x);
+}
+#elif VEC_AVX2
+VEC_FN __m256i part_mask(size_t n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+VEC_FN vec load_part(const REAL *p, size_t n)
+{
+    return (vec)_mm256_maskload_ps(p, part_mask(n));
+}
+
+VEC_FN void store_part(REAL *p, vec x, size_t n)
+{
+    _mm256_maskstore_ps(p, part_mask(n), (__m256)x);
+}
+
+VEC_FN vec fma_v(vec a, vec b, vec c)
+{
+    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+
+VEC_FN vec sqrt_v(vec x)
+{
+    return (vec)_mm256_sqrt_ps((__m256)x);
+}
+
+VEC_FN vec pick(ivec mask, vec yes, vec no)
+{
+    return (vec)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)mask);
+}
+
+VEC_FN REAL hsum(vec x)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+#else
+VEC_FN vec load_part(const REAL *p, size_t n)
+{
+    vec x = {0};
+    memcpy(&x, p, n * sizeof(REAL));
+    return x;
+}
+
+VEC_FN void store_part(REAL *p, vec x, size_t n)
+{
+    memcpy(p, &x, n * sizeof(REAL));
+}
+
+/* Not fused here: a processor that has no such instruction would call a function for each lane. */
+VEC_FN vec fma_v(vec a, vec b, vec c)
+{
+    return a * b + c;
+}
+
+VEC_FN vec sqrt_v(vec x)
+{
+    for (size_t i = 0; i < VL; i++)
+        x[i] = sizeof(REAL) == 4 ? (REAL)__builtin_sqrtf((float)x[i]) : (REAL)__builtin_sqrt((double)x[i]);
+    return x;
+}
+
+VEC_FN vec pick(ivec mask, vec yes, vec no)
+{
+    return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
+}
+
+VEC_FN REAL hsum(vec x)
+{
+#if HD_REAL_BITS == 32
+    return (x[0] + x[2]) + (x[1] + x[3]);
+#else
+    return x[0] + x[1];
+#endif
+}
+#endif
+
+/* The larger, the smaller; b where either is NaN. */
+VEC_FN vec max_v(vec a, vec b)
+{
+#if VEC_AVX512
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif VEC_AVX2
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return pick(a > b, a, b);
+#endif
+}
+
+VEC_FN vec min_v(vec a, vec b)
+{
+#if VEC_AVX512
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif VEC_AVX2
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return pick(a < b, a, b);
+#endif
+}
+
+/* Whole vectors with plain access, the last one with a masked one. */
+VEC_FN vec get(const REAL *p, size_t left)
+{
+    return left >= VL ? load(p) : load_part(p, left);
+}
+
+VEC_FN void put(REAL *p, vec x, size_t left)
+{
+    if (left >= VL)
+        store(p, x);
+    else
+        store_part(p, x, left);
+}
+
+/* exp(x): n = round(x / ln 2), r = x - n ln 2 in two steps, a polynomial for exp(r) on
+ * [-ln 2 / 2, ln 2 / 2], and 2^n. float: Cody and Waite's reduction with the polynomial of Cephes'
+ * expf, under 2 ulp (1.1 measured with fused multiply-add); double: Taylor's to r^13, under 2 ulp.
+ * Underflows gradually, overflows to infinity; NaN stays NaN. */
+VEC_FN vec exp_v(vec x)
+{
+#if HD_REAL_BITS == 32
+    const vec shift = all(12582912.0f), lo = all(-104.0f), hi = all(89.0f);
+    x = max_v(lo, x); /* these keep NaN, which max_v and min_v take from the second */
+    x = min_v(hi, x);
+    vec t = fma_v(x, all(1.44269504f), shift), n = t - shift;
+    vec r = fma_v(n, all(-0.693359375f), x);
+    r = fma_v(n, all(2.12194440e-4f), r);
+    vec p = all(1.9875691500e-4f);
+    p = fma_v(p, r, all(1.3981999507e-3f));
+    p = fma_v(p, r, all(8.3334519073e-3f));
+    p = fma_v(p, r, all(4.1665795894e-2f));
+    p = fma_v(p, r, all(1.6666665459e-1f));
+    p = fma_v(p, r, all(5.0000001201e-1f));
+    p = fma_v(p, r * r, r) + 1.0f;
+#if VEC_AVX512
+    return (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+    /* 2^n in two factors, since n may be -150 or 128 */
+    ivec e = bits(t) - bits(shift), half = e >> 1;
+    return p * (vec)((half + 127) << 23) * (vec)((e - half + 127) << 23);
+#endif
+#else
+    const vec shift = all(6755399441055744.0), lo = all(-746.0), hi = all(710.0);
+    x = max_v(lo, x);
+    x = min_v(hi, x);
+    vec t = fma_v(x, all(1.4426950408889634), shift), n = t - shift;
+    vec r = fma_v(n, all(-6.93147180369123816490e-01), x);
+    r = fma_v(n, all(-1.90821492927058770002e-10), r);
+    vec p = all(1.0 / 6227020800.0);
+    p = fma_v(p, r, all(1.0 / 479001600.0));
+    p = fma_v(p, r, all(1.0 / 39916800.0));
+    p = fma_v(p, r, all(1.0 / 3628800.0));
+    p = fma_v(p, r, all(1.0 / 362880.0));
+    p = fma_v(p, r, all(1.0 / 40320.0));
+    p = fma_v(p, r, all(1.0 / 5040.0));
+    p = fma_v(p, r, all(1.0 / 720.0));
+    p = fma_v(p, r, all(1.0 / 120.0));
+    p = fma_v(p, r, all(1.0 / 24.0));
+    p = fma_v(p, r, all(1.0 / 6.0));
+    p = fma_v(p, r, all(0.5));
+    p = fma_v(p, r * r, r) + 1.0;
+    ivec e = bits(t) - bits(shift), half = e >> 1;
+    return p * (vec)((half + 1023) << 52) * (vec)((e - half + 1023) << 52);
+#endif
+}
+
+#endif
