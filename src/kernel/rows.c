@@ -360,7 +360,7 @@ static void layer_norm(void *out_, const void *x_, const void *gain_, const void
         s1 = fma_v(b, b, s1);
     }
     double squares = (double)hsum(s0 + s1);
-    for (; j < n; i++) {
+    for (; j < n; j++) {
         REAL a = x[j] - (REAL)mu;
         squares += (double)(a * a);
     }
