@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Products of bfloat16 pairs with VDPBF16PS: the tile of gemm.c with pairs in the place of numbers.
+ * The instruction rounds subnormal numbers to zero and sums a pair before it adds the pair to the
+ * accumulator; both are within the contract's order of additions, since what is lost is under
+ * FLT_MIN for each product. */
+#include "kernel/kernel.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+void hd_fill_bf16_avx512(struct hd_kernels_bf16 *k);
+
+#define W 16
+#define WIDE 32
+#define TALL 12
+#define K_BLOCK 256        /* pairs */
+#define N_BLOCK (8 * WIDE) /* columns */
+#define UNROLL_FN static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
+static inline __mmask16 first(int64_t n)
+{
+    return (__mmask16)(n >= 16 ? 0xFFFF : n <= 0 ? 0 : (1u << n) - 1);
+}
+
+/* To nearest even by integers: VCVTNEPS2BF16 would flush subnormals, the contract does not. */
+static inline __m256i round16(__m512 x)
+{
+    __m512i u = _mm512_castps_si512(x);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    __m512i r = _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+    __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    r = _mm512_mask_or_epi32(r, nan, u, _mm512_set1_epi32(0x400000));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16));
+}
+
+static void from_f32(uint16_t *out, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = first((int64_t)(n - i));
+        _mm256_mask_storeu_epi16(out + i, m, round16(_mm512_maskz_loadu_ps(m, x + i)));
+    }
+}
+
+static void to_f32(float *out, const uint16_t *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = first((int64_t)(n - i));
+        __m512i u = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, x + i));
+        _mm512_mask_storeu_ps(out + i, m, _mm512_castsi512_ps(_mm512_slli_epi32(u, 16)));
+    }
+}
+
+static size_t pack_bytes(int64_t K, int64_t N)
+{
+    return (size_t)((K + 1) / 2) * (size_t)((N + W - 1) / W * W) * 4;
+}
+
+/* Pairs of two rows of 16 columns: a in the lower halves, b in the upper ones. */
+static inline __m512i pairs(__m512 a, __m512 b)
+{
+    __m512i lo = _mm512_cvtepu16_epi32(round16(a)), hi = _mm512_cvtepu16_epi32(round16(b));
+    return _mm512_or_si512(lo, _mm512_slli_epi32(hi, 16));
+}
+
+static void pack(void *packed, const float *b, int64_t b_row, int64_t b_col, int64_t K, int64_t N)
+{
+    uint32_t *out = packed;
+    const __m512i step = _mm512_mullo_epi32(_mm512_set1_epi32((int)b_col), _mm512_setr_epi32(0, 1, 2,
+                             3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    const __m512 zero = _mm512_setzero_ps();
+    for (int64_t n = 0; n < N; n += WIDE) {
+        int64_t width = N - n > W ? WIDE : W;
+        for (int64_t k = 0; k < K; k += 2)
+            for (int64_t j = n; j < n + width; j += W, out += W) {
+                const float *p = b + k * b_row + j * b_col;
+                __mmask16 m = first(N - j), m2 = k + 1 < K ? m : 0;
+                __m512 x, y;
+                if (b_col == 1) {
+                    x = _mm512_maskz_loadu_ps(m, p);
+                    y = _mm512_maskz_loadu_ps(m2, p + (m2 ? b_row : 0));
+                } else {
+                    x = _mm512_mask_i32gather_ps(zero, m, step, p, 4);
+                    y = _mm512_mask_i32gather_ps(zero, m2, step, p + (m2 ? b_row : 0), 4);
+                }
+                _mm512_storeu_si512(out, pairs(x, y));
+            }
+    }
+}
+
+UNROLL_FN void tile(int tall, int wide, int64_t pairs_count, const uint32_t *a, int64_t a_row,
+                    int64_t a_col, const uint32_t *b, float *c, int64_t c_row, int64_t left,
+                    bool accumulate)
+{
+    __m512 s[TALL][2];
+    UNROLL
+    for (int i = 0; i < tall; i++)
+        s[i][0] = s[i][1] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < pairs_count; k++, a += a_col, b += wide * W) {
+        __m512i b0 = _mm512_loadu_si512(b), b1 = wide > 1 ? _mm512_loadu_si512(b + W) : b0;
+        UNROLL
+        for (int i = 0; i < tall; i++) {
+            __m512i x = _mm512_set1_epi32((int)a[i * a_row]);
+            s[i][0] = _mm512_dpbf16_ps(s[i][0], (__m512bh)x, (__m512bh)b0);
+            if (wide > 1)
+                s[i][1] = _mm512_dpbf16_ps(s[i][1], (__m512bh)x, (__m512bh)b1);
+        }
+    }
+    UNROLL
+    for (int i = 0; i < tall; i++, c += c_row) {
+        UNROLL
+        for (int j = 0; j < wide; j++) {
+            __mmask16 m = first(left - j * W);
+            if (accumulate)
+                s[i][j] = _mm512_add_ps(s[i][j], _mm512_maskz_loadu_ps(m, c + j * W));
+            if (m == 0xFFFF)
+                _mm512_storeu_ps(c + j * W, s[i][j]);
+            else
+                _mm512_mask_storeu_ps(c + j * W, m, s[i][j]);
+        }
+    }
+}
+
+typedef void tile_fn(int64_t pairs_count, const uint32_t *a, int64_t a_row, int64_t a_col,
+                     const uint32_t *b, float *c, int64_t c_row, int64_t left, bool accumulate);
+#define TILE(tall, wide)                                                                           \
+    static void tile_##tall##_##wide(int64_t pairs_count, const uint32_t *a, int64_t a_row,        \
+                                     int64_t a_col, const uint32_t *b, float *c, int64_t c_row,    \
+                                     int64_t left, bool accumulate)                                \
+    {                                                                                              \
+        tile(tall, wide, pairs_count, a, a_row, a_col, b, c, c_row, left, accumulate);             \
+    }
+#define TILES(tall) TILE(tall, 1) TILE(tall, 2)
+#define PAIR(tall) {tile_##tall##_1, tile_##tall##_2}
+TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6)
+TILES(7) TILES(8) TILES(9) TILES(10) TILES(11) TILES(12)
+
+static tile_fn *const tiles[TALL + 1][2] = {
+    {0},     PAIR(1), PAIR(2), PAIR(3), PAIR(4),  PAIR(5),  PAIR(6),
+    PAIR(7), PAIR(8), PAIR(9), PAIR(10), PAIR(11), PAIR(12),
+};
+
+static void gemm(const struct hd_gemm_bf16 *g)
+{
+    const int64_t count = (g->K + 1) / 2;
+    const uint32_t *b = g->b;
+    if (g->K <= 0 && !g->accumulate)
+        for (int64_t i = 0; i < g->M; i++)
+            for (int64_t j = 0; j < g->N; j++)
+                g->c[i * g->c_row + j] = 0;
+    for (int64_t k = 0; k < count; k += K_BLOCK) {
+        int64_t depth = count - k < K_BLOCK ? count - k : K_BLOCK;
+        bool accumulate = g->accumulate || k > 0;
+        for (int64_t n = 0; n < g->N; n += N_BLOCK) {
+            int64_t n_end = g->N - n < N_BLOCK ? g->N : n + N_BLOCK;
+            for (int64_t i = 0; i < g->M; i += TALL) {
+                int64_t tall = g->M - i < TALL ? g->M - i : TALL;
+                for (int64_t j = n; j < n_end; j += WIDE) {
+                    int64_t left = g->N - j, wide = left > W ? 2 : 1;
+                    tiles[tall][wide - 1](depth, g->a + i * g->a_row + k * g->a_col, g->a_row,
+                                          g->a_col, b + j * count + k * wide * W,
+                                          g->c + i * g->c_row + j, g->c_row, left, accumulate);
+                }
+            }
+        }
+    }
+}
+
+void hd_fill_bf16_avx512(struct hd_kernels_bf16 *k)
+{
+    *k = (struct hd_kernels_bf16){
+        .name = "avx512+bf16", .fast = true, .from_f32 = from_f32, .to_f32 = to_f32,
+        .pack_bytes = pack_bytes, .pack = pack, .gemm = gemm};
+}
