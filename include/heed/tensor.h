@@ -26,11 +26,16 @@ typedef struct heed_tensor {
     int64_t dim[HEED_RANK_MAX];    /* unused ones are 1 */
     int64_t stride[HEED_RANK_MAX]; /* in elements; the last used one is 1 */
     void *data;
-    void *grad; /* same layout as data; NULL: nobody asks for it (or not yet: see heed_tape_grad) */
-    bool wants_grad;
+    /* Same layout as data; NULL: none has arrived. A view's is inside its base's. A result's may be
+     * gone after backward, its memory handed on, unless keeps_grad was set before. */
+    void *grad;
+    bool wants_grad, keeps_grad;
     struct heed_tensor *base; /* what this is a view of, or NULL: the owner of the gradient */
     int64_t offset;           /* of a view's first element in its base, in elements */
-    uint8_t *touched;         /* of a table with sparse gradients: a byte per row, or NULL */
+    /* Of a parameter of rank 2 that has a gradient: a byte per row; 0: the row's gradient is zero, so
+     * that a step costs what it touched, not what the table holds. Else NULL. */
+    uint8_t *touched;
+    struct hd_arena *home; /* of a parameter: where its gradient is made; NULL: in the tape's arena */
 } heed_tensor;
 
 /* confined: one thread at a time. Several tapes may read the same parameters. */
@@ -65,7 +70,11 @@ HEED_API HEED_CHECKED heed_status heed_tensor_wrap(heed_tape *tape, heed_dtype d
                                                    const int64_t *dim, int rank, bool wants_grad,
                                                    heed_tensor **out);
 
-/** A view with another shape of as many elements; x must be contiguous. */
+/**
+ * A view with another shape of as many elements. Columns may be split also where x is a slice:
+ * (N, H D) with gaps between its rows becomes (N, H, D).
+ * Errors   HEED_E_SHAPE  other count of elements, or x has gaps where the new shape can have none
+ */
 HEED_API HEED_CHECKED heed_status heed_reshape(heed_tape *tape, heed_tensor *x, const int64_t *dim,
                                                int rank, heed_tensor **out);
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The tape's inner side, for operations. An operation checks its shapes, makes its result with
- * heed_tensor_new_in(), computes, and, where the tape records and any input wants a gradient, pushes
- * a record whose backward adds to the gradients of its inputs.
+ * heed_tensor_new_in(), computes, and, where the tape records and any input wants a gradient,
+ * pushes a record whose backward adds to the gradients of its inputs.
  *
- * In a backward: dy = hd_grad(y) is NULL where nobody asked; dx = hd_grad(x) is where to ADD. */
+ * In a backward: dy = hd_grad_got(y) is what has arrived, NULL where nothing has; hd_grad(x) is
+ * where to ADD dx. Every input is asked for its gradient once it can be written, one after the
+ * other, since x and y of an operation may be the same tensor. */
 #ifndef HD_TAPE_H
 #define HD_TAPE_H
 
@@ -23,7 +25,7 @@ bool hd_tape_recording(const heed_tape *tape);
 hd_arena *hd_tape_arena(heed_tape *tape);   /* for what must live until the reset */
 hd_arena *hd_tape_scratch(heed_tape *tape); /* for a call: mark, allocate, release */
 heed_pool *hd_tape_pool(heed_tape *tape);
-/* A key of its own for each call since the last seed or reset: dropout's. */
+/* A key of its own for each call since the last heed_tape_seed(): dropout's. */
 uint64_t hd_tape_random_key(heed_tape *tape);
 
 /* Does a gradient have to flow into x? False where the tape does not record. */
@@ -31,6 +33,25 @@ bool hd_wants_grad(const heed_tape *tape, const heed_tensor *x);
 /* Where to add x's gradient, same strides as x->data; allocated and zeroed on first use (in the
  * tape's arena where x is an activation); NULL where x wants none. */
 HEED_CHECKED heed_status hd_grad(heed_tape *tape, heed_tensor *x, void **grad);
+/* The same without zeroing what is made now: *fresh tells that every element must be WRITTEN. */
+HEED_CHECKED heed_status hd_grad_first(heed_tape *tape, heed_tensor *x, void **grad, bool *fresh);
+/* The same for a table of which few rows are meant: *touched (may be NULL) is where to set a byte
+ * for each row that is added to. hd_grad() marks all rows. */
+HEED_CHECKED heed_status hd_grad_rows(heed_tape *tape, heed_tensor *x, void **grad,
+                                      uint8_t **touched);
+/* What has arrived at y, or NULL. */
+void *hd_grad_got(const heed_tensor *y);
+/* dx += dy, x of y's shape; where x has no gradient yet it takes over y's memory, and y's is gone.
+ * So it comes last in a backward that needs dy for more. */
+HEED_CHECKED heed_status hd_grad_hand(heed_tape *tape, heed_tensor *y, heed_tensor *x);
+
+/* A result: as heed_tensor_new_in(), not zeroed. */
+HEED_CHECKED heed_status hd_tensor_new(heed_tape *tape, heed_dtype dtype, const int64_t *dim,
+                                       int rank, heed_tensor **out);
+HEED_CHECKED heed_status hd_tensor_like(heed_tape *tape, const heed_tensor *x, heed_tensor **out);
+/* The shape alone, checked; everything else is zero. */
+HEED_CHECKED heed_status hd_tensor_init(heed_tensor *x, heed_dtype dtype, const int64_t *dim,
+                                        int rank);
 
 /* The table for x's element type. */
 const struct hd_kernels *hd_kernels_of(const heed_tensor *x);
@@ -39,20 +60,21 @@ int64_t hd_count(const heed_tensor *x);
 int64_t hd_rows(const heed_tensor *x);
 int64_t hd_cols(const heed_tensor *x);
 bool hd_is_contiguous(const heed_tensor *x);
+bool hd_same_shape(const heed_tensor *x, const heed_tensor *y);
 /* Rank 2, or rows with one stride between them: what row-wise operations take. */
 bool hd_is_rows(const heed_tensor *x);
 /* Distance between rows, in elements. */
 int64_t hd_row_stride(const heed_tensor *x);
-static inline void *hd_at(void *base, size_t item_bytes, int64_t index)
+static inline void *hd_at(const void *base, size_t item_bytes, int64_t index)
 {
     return (char *)base + (int64_t)item_bytes * index;
 }
 /* "(8, 63)", in a buffer of the thread's own; up to four live at a time. */
 const char *hd_shape_text(const heed_tensor *x);
 
-/* C (M, N) = or += A B with B packed here (scratch), in row blocks of a fixed size over the tape's
- * pool; where M and N are small and K is long the sum over K is cut at a fixed grain and the parts
- * are added in order, so that the bits do not depend on the pool. */
+/* C (M, N) = or += A B, plus bias, with B packed here (scratch), in row blocks of a fixed size over
+ * the tape's pool; where M and N are small and K is long the sum over K is cut at a fixed grain and
+ * the parts are added in order, so that the bits do not depend on the pool. */
 struct hd_matmul {
     int64_t M, N, K;
     const void *a;
@@ -62,6 +84,7 @@ struct hd_matmul {
     void *c;
     int64_t c_row;
     bool accumulate;
+    const void *bias; /* (N), added to every row, or NULL */
 };
 HEED_CHECKED heed_status hd_matmul(heed_tape *tape, const struct hd_kernels *k,
                                    const struct hd_matmul *m);
