@@ -37,7 +37,7 @@ typedef struct heed_simulate_report {
  * is not there. Files of these names are replaced when all are complete; a run that fails or is
  * cancelled leaves the old ones.
  *
- * Values   users 1 .. 10,000,000   items 1 .. 10,000,000   events 1 .. 2^40   days 1 .. 36,500
+ * Values   users 1 .. 1,000,000   items 1 .. 1,000,000   events 1 .. 2^40   days 1 .. 36,500
  *          progress counts events
  * Errors   HEED_E_ARG        a number is out of its range, or a reserved field is set
  *          HEED_E_IO         the folder or a file in it cannot be written; the message says which

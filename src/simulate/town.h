@@ -9,7 +9,8 @@
  *     hd_town_next    the events that came of it, in the order of time
  *
  * A reader's random numbers are the reader's own stream: what one is shown changes nothing for
- * another, so two newspapers can be compared reader by reader. */
+ * another, so two newspapers can be compared reader by reader. (The town's own paper prints what
+ * others look at, so its pages do depend on them.) */
 #ifndef HD_TOWN_H
 #define HD_TOWN_H
 
@@ -33,14 +34,16 @@ enum hd_town_kind {
 extern const char *const hd_town_kind_names[HD_TOWN_KINDS];
 extern const char *const hd_town_topic_names[HD_TOWN_TOPICS];
 
-/* What an item is; strings belong to the town. */
+/* What an item is. Items are numbered in the order of their creation. */
 struct hd_town_item {
     heed_time created;
-    double topics[HD_TOWN_TOPICS]; /* what it is about; sums to 1 */
-    double quality;                /* 0 .. 1, the same for everyone */
-    int32_t author, length_s;      /* seconds that a full read takes */
-    int32_t series, part, next;    /* series from 1, part from 1, the item that goes on; 0, 0, -1 */
-    const char *title, *text, *subject;
+    const char *title;            /* the town's */
+    float topics[HD_TOWN_TOPICS]; /* what it is about; sums to 1 */
+    float quality;                /* 0 .. 1, the same for everyone */
+    int32_t topic;                /* the largest of topics */
+    int32_t subject;              /* within the topic */
+    int32_t author, length_s;     /* seconds that a full read takes */
+    int32_t series, part, next;   /* series from 1, part from 1, the item that goes on; 0, 0, -1 */
 };
 
 /* Reader `reader` opens a page at `when`. page counts the pages of this session, from 0. */
@@ -74,7 +77,13 @@ void hd_town_free(hd_town *town);
 int64_t hd_town_readers(const hd_town *town);
 int64_t hd_town_items(const hd_town *town);
 const struct hd_town_item *hd_town_item(const hd_town *town, int64_t item);
-const char *hd_town_author(const hd_town *town, int32_t author);
+#define HD_TOWN_TEXT_BYTES 512
+/* Two sentences on it; text: HD_TOWN_TEXT_BYTES. */
+void hd_town_text(const hd_town *town, int64_t item, char *text);
+#define HD_TOWN_AUTHOR_BYTES 64
+void hd_town_author(int32_t author, char *name);
+/* The word for its subject, as in tags. */
+const char *hd_town_subject(const hd_town *town, int64_t item);
 
 /* The next visit; it must be shown a page before the next one is asked for. */
 struct hd_town_visit hd_town_visit(hd_town *town);
