@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The kernels of exact attention: struct hd_attention_kernels. One source for every element type and
+ * instruction set, compiled with each variant's flags (see meson.build and vec.h).
+ *
+ * Products here are of tiles that were just computed and lie in cache, so nothing is packed: B is read
+ * in place by whole vectors, A one element at a time. Where the diagonal of a causal mask crosses a
+ * register tile, the steps that only some of its rows take are unrolled as a triangle. */
+#include "kernel/attention.h"
+#include "kernel/vec.h"
+
+#include <math.h>
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+#define FILL_ATTENTION CAT(hd_fill_attention_, HD_VARIANT)
+
+void FILL_ATTENTION(struct hd_attention_kernels *k);
+
+#define W ((int64_t)VL)
+
+static int64_t clamp(int64_t x, int64_t lo, int64_t hi)
+{
+    return x < lo ? lo : x > hi ? hi : x;
+}
+
+/* ---- products */
+
+/* One register tile's part of a product: rows and columns are cut, k runs over [begin, end) for all
+ * rows; before it (shape UPPER) or after it (LOWER) comes the triangle that starts at `corner`. */
+struct strip {
+    const REAL *a, *b;
+    REAL *c;
+    int64_t a_row, a_col, b_row, c_row;
+    int64_t begin, end, corner, K;
+    size_t left; /* columns of the last vector */
+    REAL alpha;
+    bool accumulate;
+    enum hd_product_shape shape;
+};
+
+#if VEC_AVX512
+#define WIDE_MAX 4
+#define TALL_1 12
+#define TALL_2 12 /* 24 of 32 registers hold sums */
+#define TALL_3 8
+#define TALL_4 6
+#else
+#define WIDE_MAX 2
+#define TALL_1 6
+#define TALL_2 6 /* 12 of 16 */
+#endif
+
+/* One step of k: rows [from, to) of the tile. */
+#define STEP(from, to)                                                                             \
+    do {                                                                                           \
+        vec y[WIDE_MAX];                                                                           \
+        VEC_UNROLL                                                                                 \
+        for (int j = 0; j < wide - 1; j++)                                                         \
+            y[j] = load(b + j * W);                                                                \
+        y[wide - 1] = full ? load(b + (wide - 1) * W) : load_part(b + (wide - 1) * W, s->left);    \
+        VEC_UNROLL                                                                                 \
+        for (int i = (from); i < (to); i++) {                                                      \
+            vec x = all(a[i * a_row]);                                                             \
+            VEC_UNROLL                                                                             \
+            for (int j = 0; j < wide; j++)                                                         \
+                sum[i][j] = fma_v(x, y[j], sum[i][j]);                                             \
+        }                                                                                          \
+    } while (0)
+
+/* tall, wide and full are constants wherever this is inlined, so that the loops over them unroll and
+ * sum lies in registers. */
+VEC_FN void strip(const struct strip *s, const int tall, const int wide, const bool full,
+                  const bool triangle)
+{
+    vec sum[12][WIDE_MAX];
+    const int64_t a_row = s->a_row, a_col = s->a_col, b_row = s->b_row;
+    VEC_UNROLL
+    for (int i = 0; i < tall; i++) {
+        VEC_UNROLL
+        for (int j = 0; j < wide; j++)
+            sum[i][j] = (vec){0};
+    }
+    if (triangle && s->shape == HD_PRODUCT_UPPER) {
+        /* Step corner + t is for rows 0 .. t. */
+        VEC_UNROLL
+        for (int t = 0; t < tall - 1; t++) {
+            int64_t k = s->corner + t;
+            if (k >= 0 && k < s->K) {
+                const REAL *a = s->a + k * a_col, *b = s->b + k * b_row;
+                STEP(0, t + 1);
+            }
+        }
+    }
+    const REAL *a = s->a + s->begin * a_col, *b = s->b + s->begin * b_row;
+    for (int64_t k = s->begin; k < s->end; k++, a += a_col, b += b_row)
+        STEP(0, tall);
+    if (triangle && s->shape == HD_PRODUCT_LOWER) {
+        /* Step corner + t is for rows t + 1 .. tall - 1. */
+        VEC_UNROLL
+        for (int t = 0; t < tall - 1; t++) {
+            int64_t k = s->corner + t;
+            if (k >= 0 && k < s->K) {
+                a = s->a + k * a_col, b = s->b + k * b_row;
+                STEP(t + 1, tall);
+            }
+        }
+    }
+    vec alpha = all(s->alpha);
+    REAL *c = s->c;
+    VEC_UNROLL
+    for (int i = 0; i < tall; i++, c += s->c_row) {
+        VEC_UNROLL
+        for (int j = 0; j < wide; j++) {
+            if (j < wide - 1 || full)
+                store(c + j * W, s->accumulate ? fma_v(alpha, sum[i][j], load(c + j * W))
+                                               : alpha * sum[i][j]);
+            else
+                store_part(c + j * W,
+                           s->accumulate
+                               ? fma_v(alpha, sum[i][j], load_part(c + j * W, s->left))
+                               : alpha * sum[i][j],
+                           s->left);
+        }
+    }
+}
+
+typedef void strip_fn(const struct strip *s);
+#define STRIP(tall, wide)                                                                          \
+    static void strip_##tall##_##wide(const struct strip *s)                                       \
+    {                                                                                              \
+        strip(s, tall, wide, true, false);                                                         \
+    }                                                                                              \
+    static void ragged_##tall##_##wide(const struct strip *s)                                      \
+    {                                                                                              \
+        strip(s, tall, wide, false, true);                                                         \
+    }
+#define EACH_6(X, wide) X(1, wide) X(2, wide) X(3, wide) X(4, wide) X(5, wide) X(6, wide)
+#define EACH_8(X, wide) EACH_6(X, wide) X(7, wide) X(8, wide)
+#define EACH_12(X, wide) EACH_8(X, wide) X(9, wide) X(10, wide) X(11, wide) X(12, wide)
+#define NAME(tall, wide) {strip_##tall##_##wide, ragged_##tall##_##wide},
+#define NONE {NULL, NULL},
+
+#if VEC_AVX512
+EACH_12(STRIP, 1)
+EACH_12(STRIP, 2)
+EACH_8(STRIP, 3)
+EACH_6(STRIP, 4)
+static strip_fn *const strips[WIDE_MAX + 1][13][2] = {
+    {{0}}, {NONE EACH_12(NAME, 1)}, {NONE EACH_12(NAME, 2)}, {NONE EACH_8(NAME, 3)},
+    {NONE EACH_6(NAME, 4)}};
+static const int64_t tall_max[WIDE_MAX + 1] = {1, TALL_1, TALL_2, TALL_3, TALL_4};
+#else
+EACH_6(STRIP, 1)
+EACH_6(STRIP, 2)
+static strip_fn *const strips[WIDE_MAX + 1][13][2] = {
+    {{0}}, {NONE EACH_6(NAME, 1)}, {NONE EACH_6(NAME, 2)}};
+static const int64_t tall_max[WIDE_MAX + 1] = {1, TALL_1, TALL_2};
+#endif
+
+/* Columns are cut into panels of up to WIDE_MAX vectors and rows into strips, each as equal as can be:
+ * 50 rows are nine strips of five or six, not eight of six and one of two. */
+static void product(const struct hd_product *p)
+{
+    int64_t vectors = (p->N + W - 1) / W, panels = (vectors + WIDE_MAX - 1) / WIDE_MAX, from = 0;
+    for (int64_t panel = 0; panel < panels; panel++) {
+        int64_t to = vectors * (panel + 1) / panels, wide = to - from, j = from * W;
+        int64_t width = p->N - j < wide * W ? p->N - j : wide * W;
+        int64_t count = (p->M + tall_max[wide] - 1) / tall_max[wide], i = 0;
+        struct strip s = {.a_row = p->a_row, .a_col = p->a_col, .b_row = p->b_row,
+                          .c_row = p->c_row, .K = p->K, .alpha = (REAL)p->alpha,
+                          .accumulate = p->accumulate, .shape = p->shape};
+        s.b = (const REAL *)p->b + j;
+        for (int64_t n = 0; n < count; n++) {
+            int64_t i_end = p->M * (n + 1) / count, tall = i_end - i, here = wide;
+            int64_t columns = width;
+            s.begin = 0, s.end = p->K;
+            bool triangle = false;
+            if (p->shape == HD_PRODUCT_COLUMNS) {
+                columns = clamp(p->seen + i_end - 1 - j, 0, width);
+                here = (columns + W - 1) / W;
+            } else if (p->shape == HD_PRODUCT_LOWER) {
+                s.corner = p->seen + i;
+                s.end = clamp(s.corner, 0, p->K);
+                triangle = s.corner < p->K && s.corner + tall - 1 > 0;
+            } else if (p->shape == HD_PRODUCT_UPPER) {
+                s.corner = i - p->seen + 1;
+                s.begin = clamp(s.corner + tall - 1, 0, p->K);
+                triangle = s.corner < p->K && s.corner + tall - 1 > 0;
+            }
+            if (here > 0) {
+                s.left = (size_t)(columns - (here - 1) * W);
+                s.a = (const REAL *)p->a + i * p->a_row;
+                s.c = (REAL *)p->c + i * p->c_row + j;
+                strips[here][tall][triangle || s.left < VL](&s);
+            }
+            i = i_end;
+        }
+        from = to;
+    }
+}
+
+static void transpose(void *out_, int64_t out_row, const void *x_, int64_t x_row, int64_t rows,
+                      int64_t columns)
+{
+    REAL *out = out_;
+    const REAL *x = x_;
+    int64_t r = 0;
+#if VEC_AVX512
+    /* Blocks of 16 x 16 in registers: rows are interleaved by ones, twos, fours and eights. */
+    for (; r < rows; r += 16) {
+        int64_t high = rows - r < 16 ? rows - r : 16;
+        for (int64_t c = 0; c < columns; c += 16) {
+            size_t left = columns - c < 16 ? (size_t)(columns - c) : 16;
+            __m512 t[16], u[16];
+            VEC_UNROLL
+            for (int i = 0; i < 16; i++)
+                t[i] = i < high ? (__m512)get(x + (r + i) * x_row + c, left) : _mm512_setzero_ps();
+            VEC_UNROLL
+            for (int i = 0; i < 16; i += 2) {
+                u[i] = _mm512_unpacklo_ps(t[i], t[i + 1]);
+                u[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1]);
+            }
+            VEC_UNROLL
+            for (int i = 0; i < 16; i += 4) {
+                VEC_UNROLL
+                for (int j = 0; j < 2; j++) {
+                    __m512d a = (__m512d)u[i + j], b = (__m512d)u[i + j + 2];
+                    t[i + 2 * j] = (__m512)_mm512_unpacklo_pd(a, b);
+                    t[i + 2 * j + 1] = (__m512)_mm512_unpackhi_pd(a, b);
+                }
+            }
+            /* t[4 g + c] now holds column 4 l + c of rows 4 g .. 4 g + 3 in its lane l. */
+            VEC_UNROLL
+            for (int i = 0; i < 4; i++) {
+                u[i] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
+                u[i + 4] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xDD);
+                u[i + 8] = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88);
+                u[i + 12] = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xDD);
+            }
+            VEC_UNROLL
+            for (int i = 0; i < 4; i++) {
+                t[i] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0x88);
+                t[i + 8] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0xDD);
+                t[i + 4] = _mm512_shuffle_f32x4(u[i + 4], u[i + 12], 0x88);
+                t[i + 12] = _mm512_shuffle_f32x4(u[i + 4], u[i + 12], 0xDD);
+            }
+            VEC_UNROLL
+            for (int i = 0; i < 16; i++)
+                if ((size_t)i < left)
+                    put(out + (c + i) * out_row + r, (vec)t[i], (size_t)high);
+        }
+    }
+#endif
+    for (; r < rows; r++)
+        for (int64_t c = 0; c < columns; c++)
+            out[c * out_row + r] = x[r * x_row + c];
+}
+
+/* ---- tiles of scores */
+
+static size_t seen_by(const struct hd_tile *t, int64_t i)
+{
+    return (size_t)clamp(t->seen + i * t->step, 0, t->columns);
+}
+
+/* All ones in the first n lanes. */
+VEC_FN ivec first(size_t n)
+{
+    ivec lane;
+    for (size_t l = 0; l < VL; l++)
+        lane[l] = (INT)l;
+    return (ivec)(lane < (ivec)bits((vec){0}) + (INT)n);
+}
+
+VEC_FN vec only(vec x, size_t n)
+{
+    return n >= VL ? x : pick(first(n), x, (vec){0});
+}
+
+VEC_FN REAL hmax(vec x)
+{
+#if VEC_AVX512
+    return _mm512_reduce_max_ps((__m512)x);
+#else
+    REAL m = x[0];
+    for (size_t l = 1; l < VL; l++)
+        m = x[l] > m ? x[l] : m;
+    return m;
+#endif
+}
+
+/* What dropout multiplies weights `column` and on with: 0 or keep_scale. */
+VEC_FN vec kept(const struct hd_tile *t, uint64_t row_key, uint64_t column)
+{
+#if VEC_AVX512
+    __m512i x = _mm512_add_epi32(_mm512_set1_epi32((int)(uint32_t)column),
+                                 _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
+                                                   15));
+    x = _mm512_add_epi32(_mm512_mullo_epi32(x, _mm512_set1_epi32((int)0x9E3779B1)),
+                         _mm512_set1_epi32((int)(uint32_t)row_key));
+    x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 16));
+    x = _mm512_mullo_epi32(x, _mm512_set1_epi32(0x7FEB352D));
+    x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 15));
+    x = _mm512_xor_si512(x, _mm512_set1_epi32((int)(uint32_t)(row_key >> 32)));
+    x = _mm512_mullo_epi32(x, _mm512_set1_epi32((int)0x846CA68B));
+    x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 16));
+    __mmask16 keep = _mm512_cmpge_epu32_mask(x, _mm512_set1_epi32((int)t->threshold));
+    return (vec)_mm512_maskz_mov_ps(keep, _mm512_set1_ps((float)t->keep_scale));
+#else
+    vec x = {0};
+    for (size_t l = 0; l < VL; l++)
+        x[l] = hd_attention_keep(row_key, column + l, t->threshold) ? (REAL)t->keep_scale : 0;
+    return x;
+#endif
+}
+
+static REAL *row_of(const struct hd_tile *t, int64_t i)
+{
+    return (REAL *)t->s + i * t->s_row;
+}
+
+static void add_position(const struct hd_tile *t, const void *table_)
+{
+    for (int64_t i = 0; i < t->rows; i++) {
+        REAL *s = row_of(t, i);
+        const REAL *table = (const REAL *)table_ - i;
+        size_t n = seen_by(t, i);
+        for (size_t j = 0; j < n; j += VL)
+            store(s + j, load(s + j) + get(table + j, n - j));
+    }
+}
+
+/* Along diagonals: one vector of them at a time takes what every row has on it, so that no entry is
+ * written twice. Entry d is the diagonal j - i = d. Lanes before a row's start or past what it sees
+ * are cut; the tile's memory goes on far enough to be read there. */
+static void sum_position(const struct hd_tile *t, void *table_)
+{
+    REAL *table = table_;
+    for (int64_t d = 1 - t->rows; d < t->columns; d += W) {
+        size_t width = t->columns - d < W ? (size_t)(t->columns - d) : VL;
+        vec sum = {0};
+        for (int64_t i = d + W > 1 ? 0 : 1 - d - W; i < t->rows; i++) {
+            int64_t j = d + i, n = (int64_t)seen_by(t, i);
+            if (j >= n)
+                break; /* nor does a later row reach this diagonal */
+            vec x = load(row_of(t, i) + j);
+            if (j + W > n)
+                x = pick(first((size_t)(n - j)), x, (vec){0});
+            if (j < 0)
+                x = pick(first((size_t)-j), (vec){0}, x);
+            sum += x;
+        }
+        put(table + d, get(table + d, width) + sum, width);
+    }
+}
+
+static void add_bucket(const struct hd_tile *t, const int32_t *bucket, int64_t bucket_row,
+                       const void *table_)
+{
+    const REAL *table = table_;
+    for (int64_t i = 0; i < t->rows; i++) {
+        REAL *s = row_of(t, i);
+        const int32_t *b = bucket + i * bucket_row;
+        size_t n = seen_by(t, i);
+        for (size_t j = 0; j < n; j++)
+            s[j] += table[b[j]];
+    }
+}
+
+/* Times rise along a row, so equal buckets stand together: a run is summed in a register. */
+static void sum_bucket(const struct hd_tile *t, const int32_t *bucket, int64_t bucket_row,
+                       void *table_)
+{
+    REAL *table = table_;
+    for (int64_t i = 0; i < t->rows; i++) {
+        const REAL *s = row_of(t, i);
+        const int32_t *b = bucket + i * bucket_row;
+        size_t n = seen_by(t, i);
+        for (size_t j = 0; j < n;) {
+            int32_t run = b[j];
+            REAL sum = 0;
+            for (; j < n && b[j] == run; j++)
+                sum += s[j];
+            table[run] += sum;
+        }
+    }
+}
+
+static void scale_row(REAL *x, REAL a, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += W)
+        put(x + i, get(x + i, (size_t)(n - i)) * a, (size_t)(n - i));
+}
+
+static void softmax(const struct hd_tile *t, void *max_, void *sum_, void *out, int64_t out_row,
+                    int64_t E, bool first_block)
+{
+    REAL *max = max_, *sum = sum_;
+    size_t room = (size_t)((t->columns + W - 1) / W * W);
+    for (int64_t i = 0; i < t->rows; i++) {
+        REAL *s = row_of(t, i);
+        size_t n = seen_by(t, i), whole = n / VL * VL;
+        REAL old = first_block ? -(REAL)INFINITY : max[i];
+        vec top = all(old);
+        for (size_t j = 0; j < whole; j += VL)
+            top = max_v(load(s + j), top);
+        if (whole < n)
+            top = max_v(pick(first(n - whole), load(s + whole), top), top);
+        REAL m = hmax(top);
+        vec total = {0};
+        size_t j = 0;
+        if (m > -(REAL)INFINITY) {
+            vec shift = all(m);
+            for (; j < n; j += VL) {
+                vec p = only(exp_v(load(s + j) - shift), n - j);
+                total += p;
+                store(s + j, p);
+            }
+            if (t->threshold) {
+                uint64_t row_key = hd_attention_row_key(t->key, t->row + (uint64_t)i);
+                for (j = 0; j < n; j += VL)
+                    store(s + j, load(s + j) * kept(t, row_key, t->column + j));
+            }
+        } else {
+            /* Nothing seen so far, all of it -infinity, or NaN: which then is in the sum. */
+            for (; j < n; j += VL) {
+                vec x = load(s + j);
+                x = only(pick((ivec)(x == x), (vec){0}, x), n - j);
+                total += x;
+                store(s + j, x);
+            }
+        }
+        for (; j < room; j += VL)
+            store(s + j, (vec){0});
+        REAL part = hsum(total);
+        if (!first_block && m != old) {
+            REAL fade = old > -(REAL)INFINITY ? exp_v(all(old - m))[0] : (REAL)1;
+            scale_row((REAL *)out + i * out_row, fade, E);
+            part += sum[i] * fade;
+        } else if (!first_block) {
+            part += sum[i];
+        }
+        max[i] = m, sum[i] = part;
+    }
+}
+
+static void finish(int64_t rows, const void *max_, const void *sum_, void *lse_, void *out_,
+                   int64_t out_row, int64_t E)
+{
+    const REAL *max = max_, *sum = sum_;
+    REAL *lse = lse_, *out = out_;
+    for (int64_t i = 0; i < rows; i++) {
+        REAL l = sum[i];
+        lse[i] = l == 0 ? (REAL)INFINITY : l != l ? l : max[i] + (REAL)log((double)l);
+        if (l == 0)
+            for (int64_t e = 0; e < E; e++)
+                out[i * out_row + e] = 0;
+        else
+            scale_row(out + i * out_row, 1 / l, E);
+    }
+}
+
+static void weights(const struct hd_tile *t, const void *lse_)
+{
+    const REAL *lse = lse_;
+    size_t room = (size_t)((t->columns + W - 1) / W * W);
+    for (int64_t i = 0; i < t->rows; i++) {
+        REAL *s = row_of(t, i);
+        size_t n = seen_by(t, i), j = 0;
+        vec shift = all(lse[i]);
+        for (; j < n; j += VL)
+            store(s + j, only(exp_v(load(s + j) - shift), n - j));
+        for (; j < room; j += VL)
+            store(s + j, (vec){0});
+    }
+}
+
+static void softmax_back(const struct hd_tile *t, void *dp_, int64_t dp_row, const void *lse_,
+                         const void *delta_)
+{
+    const REAL *lse = lse_, *delta = delta_;
+    size_t room = (size_t)((t->columns + W - 1) / W * W);
+    for (int64_t i = 0; i < t->rows; i++) {
+        REAL *s = row_of(t, i), *dp = (REAL *)dp_ + i * dp_row;
+        size_t n = seen_by(t, i), j = 0;
+        vec shift = all(lse[i]), less = all(delta[i]);
+        if (!t->threshold) {
+            for (; j + VL <= n; j += VL) {
+                vec p = exp_v(load(s + j) - shift);
+                store(s + j, p);
+                store(dp + j, p * (load(dp + j) - less));
+            }
+            if (j < n) {
+                vec p = only(exp_v(load(s + j) - shift), n - j);
+                store(s + j, p);
+                store(dp + j, only(p * (load(dp + j) - less), n - j));
+                j += VL;
+            }
+        } else {
+            uint64_t row_key = hd_attention_row_key(t->key, t->row + (uint64_t)i);
+            for (; j < n; j += VL) {
+                vec p = only(exp_v(load(s + j) - shift), n - j);
+                vec keep = kept(t, row_key, t->column + j);
+                store(s + j, p * keep);
+                store(dp + j, only(p * (load(dp + j) * keep - less), n - j));
+            }
+        }
+        for (; j < room; j += VL) {
+            store(s + j, (vec){0});
+            store(dp + j, (vec){0});
+        }
+    }
+}
+
+/* Below here exp(-s) overflows in float32 and SiLU is under 1e-36: taken as 0, so that a score of
+ * -infinity weighs nothing, as a mask means it. */
+#define SILU_LOWEST R(-88.0)
+
+static void silu(const struct hd_tile *t, const void *inverse_)
+{
+    const REAL *inverse = inverse_;
+    size_t room = (size_t)((t->columns + W - 1) / W * W);
+    for (int64_t i = 0; i < t->rows; i++) {
+        REAL *s = row_of(t, i);
+        size_t n = seen_by(t, i), j = 0;
+        vec scale = all(inverse[i]);
+        uint64_t row_key =
+            t->threshold ? hd_attention_row_key(t->key, t->row + (uint64_t)i) : 0;
+        for (; j < n; j += VL) {
+            vec x = load(s + j), a = x * scale / (1 + exp_v(-x));
+            a = pick((ivec)(x < all(SILU_LOWEST)), (vec){0}, a);
+            if (t->threshold)
+                a *= kept(t, row_key, t->column + j);
+            store(s + j, only(a, n - j));
+        }
+        for (; j < room; j += VL)
+            store(s + j, (vec){0});
+    }
+}
+
+/* d silu(s) / d s = f + silu (1 - f), f = 1 / (1 + exp(-s)) */
+static void silu_back(const struct hd_tile *t, void *dp_, int64_t dp_row, const void *inverse_)
+{
+    const REAL *inverse = inverse_;
+    size_t room = (size_t)((t->columns + W - 1) / W * W);
+    for (int64_t i = 0; i < t->rows; i++) {
+        REAL *s = row_of(t, i), *dp = (REAL *)dp_ + i * dp_row;
+        size_t n = seen_by(t, i), j = 0;
+        vec scale = all(inverse[i]);
+        uint64_t row_key =
+            t->threshold ? hd_attention_row_key(t->key, t->row + (uint64_t)i) : 0;
+        for (; j < n; j += VL) {
+            vec x = load(s + j), f = 1 / (1 + exp_v(-x)), a = x * f, g = load(dp + j) * scale;
+            ivec none = (ivec)(x < all(SILU_LOWEST));
+            a = pick(none, (vec){0}, a);
+            vec slope = pick(none, (vec){0}, fma_v(a, 1 - f, f));
+            a *= scale;
+            if (t->threshold) {
+                vec keep = kept(t, row_key, t->column + j);
+                a *= keep, g *= keep;
+            }
+            store(s + j, only(a, n - j));
+            store(dp + j, only(g * slope, n - j));
+        }
+        for (; j < room; j += VL) {
+            store(s + j, (vec){0});
+            store(dp + j, (vec){0});
+        }
+    }
+}
+
+static void row_dots(int64_t rows, int64_t n, const void *x_, int64_t x_row, const void *y_,
+                     int64_t y_row, void *out_)
+{
+    const REAL *x = x_, *y = y_;
+    REAL *out = out_;
+    for (int64_t i = 0; i < rows; i++, x += x_row, y += y_row) {
+        vec sum = {0};
+        for (int64_t j = 0; j < n; j += W)
+            sum = fma_v(get(x + j, (size_t)(n - j)), get(y + j, (size_t)(n - j)), sum);
+        out[i] = hsum(sum);
+    }
+}
+
+void FILL_ATTENTION(struct hd_attention_kernels *k)
+{
+    *k = (struct hd_attention_kernels){
+        .item_bytes = sizeof(REAL), .product = product, .transpose = transpose,
+        .add_position = add_position, .sum_position = sum_position, .add_bucket = add_bucket,
+        .sum_bucket = sum_bucket, .softmax = softmax, .finish = finish, .weights = weights,
+        .softmax_back = softmax_back, .silu = silu, .silu_back = silu_back, .row_dots = row_dots};
+}
