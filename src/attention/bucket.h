@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Which bucket of the time bias a pair of a query and a key belongs to, a tile at a time. */
+#ifndef HD_BUCKET_H
+#define HD_BUCKET_H
+
+#include <stdint.h>
+
+/* out[i * out_row + j] = bucket(query[i] - key[j]), cut to 0 .. W - 1. bucket NULL: the logarithmic. */
+void hd_time_buckets(int32_t *out, int64_t out_row, const int64_t *query, int64_t rows,
+                     const int64_t *key, int64_t columns, int (*bucket)(int64_t span_ms),
+                     int64_t W);
+
+#endif
