@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A town of readers whose truth is known: what each of them cares about and how that drifts, what
- * each article is about, and how likely each look was. It makes the demo's data, the tests' data and
- * the ground that ranking and prices are tried on. It is not a model of any real population: it has
- * the structure that real logs show (interests that persist and interleave, series, hours of the day,
- * fatigue), so that a method which cannot use that structure is seen to fail here too. */
+ * each article is about, and how likely each look was. It makes the demo's data, the tests' data
+ * and the ground that ranking and prices are tried on. It is not a model of any real population: it
+ * has the structure that real logs show (interests that persist and interleave, series, hours of
+ * the day, fatigue), so that a method which cannot use that structure is seen to fail here too. */
 #ifndef HEED_SIMULATE_H
 #define HEED_SIMULATE_H
 

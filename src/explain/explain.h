@@ -26,23 +26,23 @@ struct hd_subset {
     int64_t count; /* at least 1 */
 };
 
-/* Scores the target for each subset; called with all subsets of one phase, so that it may share them
- * out over threads. `score` is best the logarithm of the probability: a logit that rises with all
- * other logits has changed nothing. */
+/* Scores the target for each subset; called with all subsets of one phase, so that it may share
+ * them out over threads. `score` is best the logarithm of the probability: a logit that rises with
+ * all other logits has changed nothing. */
 typedef heed_status (*hd_score_fn)(void *context, const struct hd_subset *subsets, int64_t count,
                                    struct hd_outcome *outcomes);
 
 struct hd_explain_question {
-    int64_t history; /* events the model saw; at least 1 */
+    int64_t history; /* events the model saw; 1 .. 4,096 */
     hd_score_fn score;
     void *context;
     struct hd_outcome empty;     /* how the target stands with no history at all: the callback is
                                     never asked for that; probability 1 / items if nothing better */
     const double *contributions; /* (history), from the model; NULL: exact, by leaving one out */
-    bool compare;                /* also leave one out, to hold the given contributions against it */
-    int draws;                   /* random orders to average over; 0: 10 */
-    int curve;                   /* steps of the deletion curve; 0: none */
-    uint64_t seed;               /* of the random orders */
+    bool compare;  /* also leave one out, to hold the given contributions against it */
+    int draws;     /* random orders to average over; 0: 10 */
+    int curve;     /* steps of the deletion curve; 0: none */
+    uint64_t seed; /* of the random orders */
 };
 
 /* Shares of the history, in percent, over which comprehensiveness and sufficiency are averaged. */
@@ -65,8 +65,8 @@ struct hd_explain_answer {
     struct hd_outcome counterfactual; /* without order[0] */
     struct hd_faithfulness own, random;
     double *curve, *random_curve; /* (curve + 1): p after 0, 1, .. steps; NULL: none */
-    double violation_ratio; /* share of events whose sign is wrong; -1: not compared */
-    double kendall_tau;     /* of the given order with the exact one, tau-b; 0 where undefined */
+    double violation_ratio;       /* share of events whose sign is wrong; -1: not compared */
+    double kendall_tau; /* of the given order with the exact one, tau-b; 0 where undefined */
 };
 
 /* Cost  history (exact or compare) + 10 (1 + draws) + curve (1 + draws) scorings.
@@ -75,8 +75,8 @@ HEED_CHECKED heed_status hd_explain(const struct hd_explain_question *question,
                                     struct hd_explain_answer *answer);
 void hd_explain_answer_clear(struct hd_explain_answer *answer);
 
-/* tau-b (Kendall 1945): 1 the same order, -1 reversed; ties count for neither side. 0 where one side
- * is all ties. O(n^2): n is a history. */
+/* tau-b (Kendall 1945): 1 the same order, -1 reversed; ties count for neither side. 0 where one
+ * side is all ties. O(n^2): n is a history. */
 double hd_kendall_tau(const double *a, const double *b, int64_t n);
 /* Share of the events whose effect is not nothing (|exact| > slack) and whose given sign is the
  * wrong one; a given 0 counts as wrong. 0 where no event has an effect. Liu et al. 2022. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The catalogue (see catalogue.h). Stories are drafted one by one, single or as series in parts, then
- * sorted by the moment they appear and numbered; a series' parts appear in order, so a part's number
- * is below the next one's. Each story draws from a stream of its own. */
+ * The catalogue (see catalogue.h). Stories are drafted one by one, single or as series in parts,
+ * then sorted by the moment they appear and numbered; a series' parts appear in order, so a part's
+ * number is below the next one's. Each story draws from a stream of its own. */
 #include "simulate/catalogue.h"
 #include "simulate/exact.h"
 #include "simulate/pairs.h"
@@ -48,8 +48,8 @@ static bool take_title(struct hd_pairs *titles, const char *title)
 
 /* "Wild garlic survives the frost despite the rain"; the town's streets come in when that is used
  * up, and a number when the streets are. */
-static void write_headline(heed_rng *rng, struct hd_pairs *titles, const struct hd_town_words *words,
-                           int subject, char *title)
+static void write_headline(heed_rng *rng, struct hd_pairs *titles,
+                           const struct hd_town_words *words, int subject, char *title)
 {
     for (int attempt = 0; attempt < 24; attempt++) {
         const char *what = words->predicates[hd_random_below(rng, HD_TOWN_PREDICATES)];
@@ -252,7 +252,8 @@ int64_t hd_catalogue_published(const struct hd_catalogue *catalogue, heed_time w
     return low;
 }
 
-int64_t hd_catalogue_topic_published(const struct hd_catalogue *catalogue, int topic, heed_time when)
+int64_t hd_catalogue_topic_published(const struct hd_catalogue *catalogue, int topic,
+                                     heed_time when)
 {
     int64_t low = catalogue->topic_from[topic], high = catalogue->topic_from[topic + 1];
 

@@ -12,7 +12,7 @@ struct hd_catalogue {
     hd_arena *arena;
     struct hd_town_item *items; /* (count), oldest first */
     int64_t count;
-    int32_t *by_topic;                    /* (count): item numbers, topic by topic, oldest first */
+    int32_t *by_topic; /* (count): item numbers, topic by topic, oldest first */
     int64_t topic_from[HD_TOWN_TOPICS + 1];
     float popular[HD_TOWN_TOPICS]; /* how much the town as a whole likes a topic, as a logit */
 };

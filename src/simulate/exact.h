@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * exp, log and a bell curve made of nothing but IEEE additions, multiplications and divisions, so that
- * the same seed is the same town on every machine: the C library's own differ in the last bit between
- * versions and processors, and one bit is enough to turn a throw of the dice.
+ * exp, log and a bell curve made of nothing but IEEE additions, multiplications and divisions, so
+ * that the same seed is the same town on every machine: the C library's own differ in the last bit
+ * between versions and processors, and one bit is enough to turn a throw of the dice.
  *
  * Relative error below 1e-15 over the ranges used here; tests/unit/simulate holds them to libm. */
 #ifndef HD_EXACT_H

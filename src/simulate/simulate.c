@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The town written down: items.ndjson, events.ndjson, truth.ndjson, README.txt. Numbers are formatted
- * here, not by printf, so that no locale puts a comma in them and a million events take little time.
- * The files grow under other names and are renamed together at the end. */
+ * The town written down: items.ndjson, events.ndjson, truth.ndjson, README.txt. Numbers are
+ * formatted here, not by printf, so that no locale puts a comma in them and a million events take
+ * little time. The files grow under other names and are renamed together at the end. */
 #include "heed/simulate.h"
 #include "base/memory.h"
 #include "base/time.h"
@@ -13,10 +13,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PAGE_ITEMS 5            /* on a page of the town's own paper */
-#define PROGRESS_EVENTS 20000   /* between two reports */
+#define PAGE_ITEMS 5          /* on a page of the town's own paper */
+#define PROGRESS_EVENTS 20000 /* between two reports */
 #define BUFFER_BYTES (1 << 16)
-#define PUT_BYTES_MAX 2048      /* one put_text: longer than any title or text of the town */
+#define PUT_BYTES_MAX 2048 /* one put_text: longer than any title or text of the town */
 
 enum { ITEMS, EVENTS, TRUTH, README, FILES };
 static const char *const file_names[FILES] = {"items.ndjson", "events.ndjson", "truth.ndjson",
@@ -67,14 +67,19 @@ static void put_number(struct sink *s, int64_t value)
 static void put_share(struct sink *s, double value)
 {
     int64_t parts = (int64_t)(value * 10000.0 + 0.5);
-    char digits[6] = {'.', (char)('0' + parts / 1000 % 10), (char)('0' + parts / 100 % 10),
-                      (char)('0' + parts / 10 % 10), (char)('0' + parts % 10), 0};
+    char digits[6] = {'.',
+                      (char)('0' + parts / 1000 % 10),
+                      (char)('0' + parts / 100 % 10),
+                      (char)('0' + parts / 10 % 10),
+                      (char)('0' + parts % 10),
+                      0};
 
     put_number(s, parts / 10000);
     put_text(s, digits);
 }
 
-/* The town's own words hold no control character; quotes and backslashes are escaped all the same. */
+/* The town's own words hold no control character; quotes and backslashes are escaped all the same.
+ */
 static void put_string(struct sink *s, const char *text)
 {
     char escaped[2 * HD_TOWN_TEXT_BYTES + 3];
@@ -202,25 +207,27 @@ static void write_heads(struct sink *truth, struct sink *readme, const heed_simu
         put_text(truth, k ? "," : ""), put_string(truth, hd_town_topic_names[k]);
     put_text(truth, "]}\n");
 
-    put_text(readme,
-             "A simulated town of readers. Nobody here exists.\n\n"
-             "items.ndjson   one item a line, for `heed import items`\n"
-             "events.ndjson  one event a line in the order of time, for `heed import events`.\n"
-             "               ts is when it began; a view's dwell_ms follows it. position is the place\n"
-             "               on the page, from 1; decision names the page.\n"
-             "truth.ndjson   what no real log holds, one object a line, told apart by `truth`:\n"
-             "  town         the seed, and the topics, in the order of every vector below\n"
-             "  item         what the item is about (sums to 1), its quality, the seconds a full\n"
-             "               read takes; of a series also its number, part, and the next part\n"
-             "  reader       what the reader cared about as a session began (sums to 1)\n"
-             "  attention    of each impression: the probability with which it was looked at, and\n"
-             "               how near the item was to the reader's interests\n\n"
-             "Made by heed " HEED_VERSION_TEXT ", seed ");
+    put_text(
+        readme,
+        "A simulated town of readers. Nobody here exists.\n\n"
+        "items.ndjson   one item a line, for `heed import items`\n"
+        "events.ndjson  one event a line in the order of time, for `heed import events`.\n"
+        "               ts is when it began; a view's dwell_ms follows it. position is the place\n"
+        "               on the page, from 1; decision names the page.\n"
+        "truth.ndjson   what no real log holds, one object a line, told apart by `truth`:\n"
+        "  town         the seed, and the topics, in the order of every vector below\n"
+        "  item         what the item is about (sums to 1), its quality, the seconds a full\n"
+        "               read takes; of a series also its number, part, and the next part\n"
+        "  reader       what the reader cared about as a session began (sums to 1)\n"
+        "  attention    of each impression: the probability with which it was looked at, and\n"
+        "               how near the item was to the reader's interests\n\n"
+        "Made by heed " HEED_VERSION_TEXT ", seed ");
     put_text(readme, seed);
     put_text(readme, ": ");
     put_number(readme, hd_town_readers(town)), put_text(readme, " readers, ");
     put_number(readme, hd_town_items(town)), put_text(readme, " items, ");
-    put_number(readme, opts->events), put_text(readme, " events. The same options, the same bytes.\n");
+    put_number(readme, opts->events),
+        put_text(readme, " events. The same options, the same bytes.\n");
 }
 
 /* ---- files */

@@ -4,8 +4,8 @@
  *
  *   - long-term interests: a logit for each topic that drifts (Ornstein and Uhlenbeck) over weeks;
  *   - threads: two or three things followed now, each a topic, the item read last in it, and a heat
- *     that reading feeds and neglect cools. Threads interleave within a session, outlive it, and are
- *     replaced by others, more often than not of a topic near the hottest;
+ *     that reading feeds and neglect cools. Threads interleave within a session, outlive it,
+ *     and are replaced by others, more often than not of a topic near the hottest;
  *   - hours: when in the day they come;
  *   - fatigue: rises with each look, halves in three hours.
  *
@@ -14,11 +14,11 @@
  *     sigmoid(-1.9 + 4.4 aligned + 0.9 (hour - 1) + 1.2 goes-on + 0.8 (quality - 0.6)
  *             - 0.12 (position - 1) - fatigue - 0.5 met - 3 read)
  *
- * aligned: the item's topics against the interests, 1 for the topic cared about most; hour: how much
- * its topic is read at this hour, 1 on average; goes-on: the next part of a series being followed;
- * met: how often it was shown before, unread. So what comes next depends on the last item of each
- * thread, not only on the very last item, and on the hour and the wait: a first-order chain sees the
- * part of it that happens not to be interleaved, popularity sees next to nothing. */
+ * aligned: the item's topics against the interests, 1 for the topic cared about most; hour: how
+ * much its topic is read at this hour, 1 on average; goes-on: the next part of a series being
+ * followed; met: how often it was shown before, unread. So what comes next depends on the last item
+ * of each thread, not only on the very last item, and on the hour and the wait: a first-order chain
+ * sees the part of it that happens not to be interleaved, popularity sees next to nothing. */
 #include "simulate/town.h"
 #include "simulate/catalogue.h"
 #include "simulate/exact.h"
@@ -34,9 +34,9 @@
 #define START_MS INT64_C(1772409600000) /* 2026-03-02T00:00:00Z, a Monday */
 #define THREADS 3
 #define FATIGUE_HALF_MS (3 * HOUR_MS)
-#define LONG_SHARE 0.35         /* of the interests; the rest is the threads' */
-#define SESSION_EVENTS 19.0     /* that a session comes to, about; sets how often readers come */
-#define RECENT 4096             /* views from which the town's own paper takes what is popular */
+#define LONG_SHARE 0.35     /* of the interests; the rest is the threads' */
+#define SESSION_EVENTS 19.0 /* that a session comes to, about; sets how often readers come */
+#define RECENT 4096         /* views from which the town's own paper takes what is popular */
 #define MET_MAX 15
 #define READ_BIT 0x80
 
@@ -48,7 +48,7 @@ struct thread {
 };
 
 struct reader {
-    heed_rng rng, house; /* the reader's own throws; those of the paper for this reader */
+    heed_rng rng, house;  /* the reader's own throws; those of the paper for this reader */
     heed_time next, last; /* next visit; the end of the last one */
     float longterm[HD_TOWN_TOPICS];
     float hours[24]; /* chance that a wish to come is followed, 0 .. 1 */
@@ -63,8 +63,8 @@ struct reader {
 struct hd_town {
     heed_simulate_opts opts;
     struct hd_catalogue catalogue;
-    struct reader *readers; /* (users) */
-    int32_t *visits;        /* (users): heap, the next to come on top */
+    struct reader *readers;       /* (users) */
+    int32_t *visits;              /* (users): heap, the next to come on top */
     struct hd_town_event *events; /* heap, the earliest on top */
     int64_t event_count, event_room;
     uint64_t made; /* events */
@@ -230,8 +230,8 @@ static void init_reader(const hd_town *town, int64_t i, struct reader *reader)
         reader->longterm[k] =
             town->catalogue.popular[k] + (float)(1.5 * hd_exact_normal(&reader->rng));
     for (int j = 0; j < THREADS; j++)
-        reader->threads[j] = (struct thread){draw_longterm(&reader->rng, reader), -1,
-                                             1.0f - 0.25f * (float)j};
+        reader->threads[j] =
+            (struct thread){draw_longterm(&reader->rng, reader), -1, 1.0f - 0.25f * (float)j};
     init_hours(reader);
     for (int h = 0; h < 24; h++)
         mean += (double)reader->hours[h] / 24.0;
@@ -417,8 +417,8 @@ static bool on_page(const int32_t *items, int n, int32_t item)
     return false;
 }
 
-/* What the reader would go looking for in a thread: the next part, or something of its topic, rather
- * new than old and rather of the same subject. -1: nothing that is new to the reader. */
+/* What the reader would go looking for in a thread: the next part, or something of its topic,
+ * rather new than old and rather of the same subject. -1: nothing that is new to the reader. */
 static int32_t follow(const hd_town *town, struct reader *reader, int32_t number,
                       const struct thread *thread, heed_time when, const int32_t *items, int n)
 {
@@ -479,7 +479,8 @@ int hd_town_pick(hd_town *town, const struct hd_town_visit *visit, int n, int32_
         if (hd_random_unit(&reader->house) < 0.8) {
             double weights[THREADS];
             for (int j = 0; j < THREADS; j++)
-                weights[j] = (double)threads[j].heat * (0.1 + rhythm(threads[j].topic, visit->when));
+                weights[j] =
+                    (double)threads[j].heat * (0.1 + rhythm(threads[j].topic, visit->when));
             struct thread *thread = &threads[draw_weighted(&reader->house, weights, THREADS)];
             item = follow(town, reader, visit->reader, thread, visit->when, items, count);
             if (item >= 0)
@@ -512,8 +513,7 @@ static double aligned_of(const struct reader *reader, const struct hd_town_item 
 static bool goes_on(const struct reader *reader, int32_t item, const struct hd_catalogue *catalogue)
 {
     for (int j = 0; j < THREADS; j++)
-        if (reader->threads[j].item >= 0 &&
-            catalogue->items[reader->threads[j].item].next == item)
+        if (reader->threads[j].item >= 0 && catalogue->items[reader->threads[j].item].next == item)
             return true;
     return false;
 }
@@ -540,8 +540,8 @@ double hd_town_attention(const hd_town *town, int32_t reader, int32_t item, int3
     return attention_of(town, reader, item, position, when, aligned);
 }
 
-/* Reading feeds the item's thread and cools the others; what held the reader and belongs to none may
- * become a thread of its own. */
+/* Reading feeds the item's thread and cools the others; what held the reader and belongs to none
+ * may become a thread of its own. */
 static void follow_up(struct reader *reader, const struct hd_town_item *it, int32_t item,
                       double share)
 {
@@ -570,8 +570,8 @@ static int32_t draw_dwell(struct reader *reader, const struct hd_town_item *it, 
 {
     double share = 0.04 + 0.9 * aligned * aligned;
     double tired = 1.0 / (1.0 + 0.25 * (double)reader->fatigue);
-    double ms = 1000.0 * it->length_s * share * tired *
-                hd_exact_exp(0.5 * hd_exact_normal(&reader->rng));
+    double ms =
+        1000.0 * it->length_s * share * tired * hd_exact_exp(0.5 * hd_exact_normal(&reader->rng));
 
     return (int32_t)(ms < 1000.0 ? 1000.0 : ms > 180000.0 ? 180000.0 : ms);
 }
@@ -704,8 +704,8 @@ heed_status hd_town_show(hd_town *town, const struct hd_town_visit *visit, const
 
 bool hd_town_next(hd_town *town, struct hd_town_event *event)
 {
-    if (!town->event_count ||
-        town->events[0].when > town->readers[town->visits[0]].next || town->guest >= 0)
+    if (!town->event_count || town->events[0].when > town->readers[town->visits[0]].next ||
+        town->guest >= 0)
         return false;
     *event = pop_event(town);
     return true;

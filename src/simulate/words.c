@@ -17,8 +17,8 @@ const struct hd_town_words hd_town_words[HD_TOWN_TOPICS] = {
      {1, 7},
      "000001356765443344432100"},
     {"kitchen",
-     {"Plum cake", "Barley soup", "Sourdough loaf", "Pickled cabbage", "Baked trout", "Apple butter",
-      "Onion tart", "Winter stew"},
+     {"Plum cake", "Barley soup", "Sourdough loaf", "Pickled cabbage", "Baked trout",
+      "Apple butter", "Onion tart", "Winter stew"},
      {"cake", "soup", "bread", "pickles", "trout", "apples", "tart", "stew"},
      {"works without sugar", "tastes better the next day", "needs only four things",
       "wins the village prize", "comes back into fashion", "feeds a table of eight",
@@ -101,12 +101,11 @@ const struct hd_town_words hd_town_words[HD_TOWN_TOPICS] = {
      {5, 11},
      "100000123343333345688753"},
     {"music",
-     {"Brass band", "Village choir", "Young cellist", "Jazz cellar", "Street organ", "Radio quartet",
-      "Forgotten opera", "Summer festival"},
+     {"Brass band", "Village choir", "Young cellist", "Jazz cellar", "Street organ",
+      "Radio quartet", "Forgotten opera", "Summer festival"},
      {"brass", "choir", "cello", "jazz", "organ", "quartet", "opera", "festival"},
-     {"plays to a full house", "records in a barn", "returns after a decade",
-      "learns a new song", "moves the jury", "goes on tour", "is heard across the lake",
-      "keeps the whole street awake"},
+     {"plays to a full house", "records in a barn", "returns after a decade", "learns a new song",
+      "moves the jury", "goes on tour", "is heard across the lake", "keeps the whole street awake"},
      {"Five songs and a town", "Learning the cello at sixty", "Nights in the jazz cellar",
       "The opera nobody heard"},
      {7, 11},
@@ -116,8 +115,8 @@ const struct hd_town_words hd_town_words[HD_TOWN_TOPICS] = {
       "Northern light", "Old observatory", "Winter triangle"},
      {"comet", "telescope", "moon", "meteors", "planets", "aurora", "observatory", "stars"},
      {"can be seen tonight", "returns after a lifetime", "needs only patience",
-      "outshines the town", "is best before dawn", "surprises the amateurs",
-      "fits in a rucksack", "rises over the harbour"},
+      "outshines the town", "is best before dawn", "surprises the amateurs", "fits in a rucksack",
+      "rises over the harbour"},
      {"The sky this month", "Stars for beginners", "Letters from the observatory",
       "A telescope of one's own"},
      {3, 8},
@@ -155,15 +154,15 @@ const char *const hd_town_tails[HD_TOWN_TAILS] = {"",
                                                   "just in time"};
 
 const char *const hd_town_places[HD_TOWN_PLACES] = {
-    "Alder Bridge",  "Mill Lane",    "North Quay",   "Castle Hill", "Lower Town", "Rope Walk",
-    "Swan Island",   "Tanner Gate",  "Lime Avenue",  "Old Harbour", "Fox Meadow", "Saint Anne",
-    "Weaver Street", "Long Acre",    "Ferry Point",  "Windmill Rise", "East Lock", "Quarry Wood",
-    "Bell Square",   "Heron Pond",   "Market Cross", "Upper Dyke",  "Salt Wharf", "Linden Court"};
+    "Alder Bridge",  "Mill Lane",   "North Quay",   "Castle Hill",   "Lower Town", "Rope Walk",
+    "Swan Island",   "Tanner Gate", "Lime Avenue",  "Old Harbour",   "Fox Meadow", "Saint Anne",
+    "Weaver Street", "Long Acre",   "Ferry Point",  "Windmill Rise", "East Lock",  "Quarry Wood",
+    "Bell Square",   "Heron Pond",  "Market Cross", "Upper Dyke",    "Salt Wharf", "Linden Court"};
 
 const char *const hd_town_first_names[HD_TOWN_NAMES] = {
-    "Mira", "Jonas", "Ada",   "Teo",   "Ines",  "Oskar", "Lena", "Ravi",
+    "Mira", "Jonas", "Ada",   "Teo",   "Ines",  "Oskar", "Lena",  "Ravi",
     "Nora", "Emil",  "Yuna",  "Karim", "Greta", "Hugo",  "Sofia", "Anton",
-    "Mei",  "Pavel", "Clara", "Idris", "Elsa",  "Tomas", "Rosa", "Viktor"};
+    "Mei",  "Pavel", "Clara", "Idris", "Elsa",  "Tomas", "Rosa",  "Viktor"};
 
 const char *const hd_town_last_names[HD_TOWN_NAMES] = {
     "Holm",   "Varga",  "Lindqvist", "Okoye", "Brandt", "Castel", "Moreau", "Sato",

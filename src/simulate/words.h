@@ -18,7 +18,7 @@ struct hd_town_words {
     const char *tags[HD_TOWN_SUBJECTS];         /* one word for the subject */
     const char *predicates[HD_TOWN_PREDICATES]; /* "opens late" */
     const char *serials[HD_TOWN_SERIALS];       /* "The lamp keeper's diary", comes in parts */
-    int near[2];       /* topics that a reader of this one turns to */
+    int near[2];                                /* topics that a reader of this one turns to */
     const char *hours; /* how much it is read in each hour, '0' to '9', from midnight UTC */
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A small town, byte for byte as it was when it was reviewed; a run that is cancelled or cannot write
- * leaves what was there. HEED_GOLDEN=write rewrites the files; the diff is reviewed as code. */
+ * A small town, byte for byte as it was when it was reviewed; a run that is cancelled or cannot
+ * write leaves what was there. HEED_GOLDEN=write rewrites the files; the diff is reviewed as code.
+ */
 #include "heed/simulate.h"
 
 #include <setjmp.h>
@@ -51,7 +52,8 @@ static void test_same_bytes(void **state)
     assert_true(report.first < report.last && report.readers <= report.users);
     for (size_t i = 0; !rewrite && i < sizeof names / sizeof *names; i++) {
         size_t want_bytes = 0, got_bytes = 0;
-        char *want = slurp(golden, names[i], &want_bytes), *got = slurp(folder, names[i], &got_bytes);
+        char *want = slurp(golden, names[i], &want_bytes),
+             *got = slurp(folder, names[i], &got_bytes);
         print_message("# %s\n", names[i]);
         assert_non_null(want);
         assert_non_null(got);
@@ -89,8 +91,8 @@ static void test_nothing_half_done(void **state)
     (void)state;
     int64_t reached = 0;
     size_t before_bytes, after_bytes;
-    heed_simulate_opts opts = {.users = 50, .items = 40, .events = 50000, .seed = 1,
-                               .progress = {stop, &reached}};
+    heed_simulate_opts opts = {
+        .users = 50, .items = 40, .events = 50000, .seed = 1, .progress = {stop, &reached}};
     char path[512], *before, *after;
     struct stat info;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The town keeps its laws: time does not go back, a page is looked at from the top, dwell is bounded
- * and longer for what the reader cares about, the day has its hours, the tired look less, and the same
- * seed is the same town. */
+ * The town keeps its laws: time does not go back, a page is looked at from the top, dwell is
+ * bounded and longer for what the reader cares about, the day has its hours, the tired look less,
+ * and the same seed is the same town. */
 #include "simulate/exact.h"
 #include "simulate/town.h"
 
@@ -71,9 +71,9 @@ static void test_catalogue(void **state)
 /* Runs a town to its end and holds the laws of one event after the other on the way. */
 struct tally {
     int64_t kinds[HD_TOWN_KINDS], hours[24];
-    int64_t fatigued[4];    /* impressions on the first, second .. page of a session */
-    double attention[4];    /* true probabilities summed on them */
-    int64_t near_n, far_n;  /* views of what is near to the reader's interests, and far */
+    int64_t fatigued[4];   /* impressions on the first, second .. page of a session */
+    double attention[4];   /* true probabilities summed on them */
+    int64_t near_n, far_n; /* views of what is near to the reader's interests, and far */
     double near_ms, far_ms;
     double expected, looked; /* views as the probabilities promise, and as they came */
 };
