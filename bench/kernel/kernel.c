@@ -7,6 +7,7 @@
  * of the peak means something only where neither was disturbed; the median and the spread,
  * (p90 - p10) / median, tell how quiet the machine was. */
 #include "kernel/kernel.h"
+#include "nn/cross_entropy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -294,10 +295,56 @@ static void bench_rows(const struct hd_kernels *k)
     }
 }
 
+/* ---- cross-entropy: loss and both gradients */
+
+struct loss {
+    struct hd_cross_entropy ce;
+    hd_arena *arena;
+};
+
+static void run_loss(void *arg)
+{
+    struct loss *l = arg;
+    double loss;
+    if (hd_cross_entropy(&l->ce, l->arena, NULL, &loss) != HEED_OK)
+        exit(1);
+}
+
+static void bench_loss(const struct hd_kernels *k, const struct hd_kernels_bf16 *bf, double peak)
+{
+    static const int64_t sizes[][3] = {{2048, 3416, 64}, {256, 3416, 64}, {1024, 3416, 128},
+                                       {1024, 3416, 256}, {256, 27000, 64}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        int64_t N = sizes[i][0], V = sizes[i][1], C = sizes[i][2];
+        float *x = numbers((size_t)(N * C)), *e = numbers((size_t)(V * C));
+        float *dx = numbers((size_t)(N * C)), *de = numbers((size_t)(V * C));
+        int32_t *labels = malloc((size_t)N * sizeof *labels);
+        if (!labels)
+            exit(1);
+        for (int64_t n = 0; n < N; n++)
+            labels[n] = (int32_t)(n * 7919 % V);
+        struct loss l = {{.k = k, .bf16 = bf, .N = N, .V = V, .C = C, .x = x, .x_row = C, .table = e,
+                          .table_row = C, .labels = labels, .scale = 0.3, .weight = 1.0 / (double)N,
+                          .dx = dx, .dtable = de},
+                         hd_arena_new(0)};
+        struct figure f = timed(run_loss, &l);
+        double flops = 6.0 * (double)N * (double)V * (double)C;
+        printf("{\"bench\": \"cross_entropy\", \"isa\": \"%s\", \"N\": %ld, \"V\": %ld, \"C\": %ld, "
+               "\"ms\": %.3f, \"gflops\": %.1f, \"share\": %.3f, \"median_ms\": %.3f, \"spread\": "
+               "%.3f}\n",
+               bf ? bf->name : k->name, (long)N, (long)V, (long)C, f.best * 1e3,
+               flops / f.best * 1e-9, flops / f.best / peak, f.median * 1e3, f.spread);
+        fflush(stdout);
+        hd_arena_free(l.arena);
+        free(x), free(e), free(dx), free(de), free(labels);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "all", *isa = argc > 2 ? argv[2] : "";
-    bool gemm = strcmp(what, "rows") != 0, rows = strcmp(what, "gemm") != 0;
+    bool every = strcmp(what, "all") == 0, gemm = every || strcmp(what, "gemm") == 0;
+    bool rows = every || strcmp(what, "rows") == 0, loss = every || strcmp(what, "loss") == 0;
     static const unsigned sets[] = {0, HD_CPU_AVX2, HD_CPU_AVX2 | HD_CPU_AVX512};
     unsigned cpu = hd_cpu();
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
@@ -317,14 +364,19 @@ int main(int argc, char **argv)
             bench_gemm(&k, NULL, peak);
         if (rows)
             bench_rows(&k);
+        if (loss)
+            bench_loss(&k, NULL, peak);
     }
 #if defined(__x86_64__)
-    if ((cpu & HD_CPU_BF16) && gemm && (!*isa || strcmp(isa, "bf16") == 0)) {
+    if ((cpu & HD_CPU_BF16) && (!*isa || strcmp(isa, "bf16") == 0)) {
         struct hd_kernels_bf16 bf;
         double peak = peak_of(hd_peak_bf16_avx512);
         hd_kernels_bf16_init(&bf, cpu);
         printf("{\"bench\": \"peak\", \"isa\": \"%s\", \"gflops\": %.1f}\n", bf.name, peak * 1e-9);
-        bench_gemm(NULL, &bf, peak);
+        if (gemm)
+            bench_gemm(NULL, &bf, peak);
+        if (loss)
+            bench_loss(hd_kernels(), &bf, peak);
     }
 #endif
     return 0;

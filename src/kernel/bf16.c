@@ -4,6 +4,7 @@
  * the definition that the variants are held to. */
 #include "kernel/kernel.h"
 
+#include <math.h>
 #include <string.h>
 
 #define WIDE 32 /* columns of a packed panel, as in the variants */
@@ -72,9 +73,41 @@ static void gemm(const struct hd_gemm_bf16 *g)
         }
 }
 
+static void softmax_block(const struct hd_softmax_block *s)
+{
+    for (int64_t i = 0; i < s->M; i++) {
+        const float *l = s->l + i * s->l_row;
+        float m = -INFINITY, ref = s->ref[i], sum = 0;
+        for (int64_t j = 0; j < s->n; j++)
+            m = l[j] > m || l[j] != l[j] ? l[j] : m;
+        m *= 1.44269504f;
+        if (!(m <= ref + 23)) /* 16 / ln 2 */
+            ref = m;
+        s->factor[i] = ref == -INFINITY ? 0 : exp2f(s->ref[i] - ref);
+        s->ref[i] = ref;
+        for (int64_t j = 0; j < s->n + (s->n & 1); j++) {
+            float p = j < s->n && ref != -INFINITY ? exp2f(l[j] * 1.44269504f - ref) : 0;
+            uint16_t *pair;
+            sum += p;
+            if (s->along) {
+                pair = (uint16_t *)(void *)(s->along + i * s->along_row + j / 2);
+                pair[j & 1] = bf16_of(p);
+            }
+            if (s->across && j < s->n) {
+                pair = (uint16_t *)(void *)(s->across + i / 2 * s->across_row + j);
+                pair[i & 1] = bf16_of(p);
+                if (i + 1 == s->M && !(i & 1))
+                    pair[1] = 0;
+            }
+        }
+        s->sum[i] = s->sum[i] * s->factor[i] + sum;
+    }
+}
+
 void hd_fill_bf16_portable(struct hd_kernels_bf16 *k)
 {
     *k = (struct hd_kernels_bf16){
         .name = "portable", .from_f32 = from_f32, .to_f32 = to_f32, .pack_bytes = pack_bytes,
-        .pack = pack, .gemm = gemm};
+        .pack = pack, .gemm = gemm,
+        .softmax_block = softmax_block};
 }

@@ -64,6 +64,12 @@ struct hd_kernels {
     /* ---- rows */
     /* out = exp(x - log sum exp x); returns log sum exp x. n 0: -infinity. All -infinity: zeros. */
     double (*softmax)(void *out, const void *x, size_t n);
+    /* One step of a softmax over a row that comes in pieces. `row` holds n more of its scores and is
+     * left with exp(score - ref); sum counts them all. ref follows the maximum loosely: it moves only
+     * where a score passes it by 16, and the returned factor, exp(old ref - new ref), is by how much
+     * what was made with the old one has to shrink (sum has been). Starts from ref -infinity, sum 0,
+     * where the factor is 0; a score of -infinity gives 0. */
+    double (*softmax_step)(void *row, size_t n, double *ref, double *sum);
     /* out = gain (x - mean) rstd + bias, rstd = 1 / sqrt(var + eps); gain, bias may be NULL. */
     void (*layer_norm)(void *out, const void *x, const void *gain, const void *bias, size_t n,
                        double eps, double *mean, double *rstd);
@@ -104,6 +110,21 @@ struct hd_gemm_bf16 {
     bool accumulate;
 };
 
+/* A block (M, n) of scores, l_row apart, and the state of its M rows: ref in units of ln 2 (exp(score)
+ * is 2^(score / ln 2)), sum, and the factor of this step. See softmax_step. The results,
+ * 2^(score / ln 2 - ref) in bfloat16, are written twice, each may be NULL:
+ *   along[i * along_row + j / 2]   = (p[i][j], p[i][j + 1])    pairs along a row
+ *   across[i / 2 * across_row + j] = (p[i][j], p[i + 1][j])    pairs of two rows
+ * with zeros where n or M is odd. along_row and across_row count pairs. */
+struct hd_softmax_block {
+    int64_t M, n;
+    const float *l;
+    int64_t l_row;
+    float *ref, *sum, *factor;
+    uint32_t *along, *across;
+    int64_t along_row, across_row;
+};
+
 /* Products of bfloat16 rows with float32 sums; for the output layer, whose inputs bear rounding. The
  * portable code gives the same sums up to the order of additions. float32 only. */
 struct hd_kernels_bf16 {
@@ -115,6 +136,8 @@ struct hd_kernels_bf16 {
     /* As gemm_pack: element (k, j) is b[k * b_row + j * b_col], float32; rounded and paired here. */
     void (*pack)(void *packed, const float *b, int64_t b_row, int64_t b_col, int64_t K, int64_t N);
     void (*gemm)(const struct hd_gemm_bf16 *g);
+    /* softmax_step over a block of rows, with the results as the factors of two products. */
+    void (*softmax_block)(const struct hd_softmax_block *s);
 };
 
 /* Fills a table for any feature set, so that tests reach every variant this machine has. Sets that

@@ -317,6 +317,34 @@ static double max(const void *x, size_t n)
 
 /* ---- rows */
 
+/* x = exp(x - m); returns the sum. */
+static REAL exp_row(REAL *out, const REAL *x, size_t n, REAL m)
+{
+    vec vm = all(m), s0 = {0}, s1 = {0};
+    size_t i = 0;
+    for (; i + 2 * VL <= n; i += 2 * VL) {
+        vec a = exp_v(load(x + i) - vm), b = exp_v(load(x + i + VL) - vm);
+        store(out + i, a);
+        store(out + i + VL, b);
+        s0 += a;
+        s1 += b;
+    }
+    if (i + VL <= n) {
+        vec a = exp_v(load(x + i) - vm);
+        store(out + i, a);
+        s0 += a;
+        i += VL;
+    }
+    if (i < n) { /* lanes past the row must not count */
+        REAL tail[VL];
+        store(tail, exp_v(load_part(x + i, n - i) - vm));
+        vec a = load_part(tail, n - i);
+        store_part(out + i, a, n - i);
+        s1 += a;
+    }
+    return hsum(s0 + s1);
+}
+
 static double softmax(void *out_, const void *x_, size_t n)
 {
     REAL *out = out_;
@@ -326,24 +354,25 @@ static double softmax(void *out_, const void *x_, size_t n)
         fill(out, 0, n);
         return -(double)INFINITY;
     }
-    vec vm = all(m), s = {0};
-    for (size_t i = 0; i < n; i += VL) {
-        size_t left = n - i;
-        vec e;
-        if (left >= VL) {
-            e = exp_v(load(x + i) - vm);
-            store(out + i, e);
-        } else { /* lanes past the row must not count */
-            REAL one[VL];
-            store(one, exp_v(load_part(x + i, left) - vm));
-            e = load_part(one, left);
-            store_part(out + i, e, left);
-        }
-        s += e;
-    }
-    REAL total = hsum(s);
+    REAL total = exp_row(out, x, n, m);
     scale(out, 1.0 / (double)total, out, n);
     return (double)m + log((double)total);
+}
+
+static double softmax_step(void *row_, size_t n, double *ref, double *sum)
+{
+    REAL *row = row_, m = max_of(row, n);
+    double factor = 1;
+    if (!((double)m <= *ref + 16)) { /* NaN comes in here too */
+        factor = exp(*ref - (double)m);
+        *ref = (double)m;
+    }
+    if (*ref == -(double)INFINITY) {
+        fill(row, 0, n);
+        return 0;
+    }
+    *sum = *sum * factor + (double)exp_row(row, row, n, (REAL)*ref);
+    return factor;
 }
 
 static void layer_norm(void *out_, const void *x_, const void *gain_, const void *bias_, size_t n,
@@ -472,6 +501,7 @@ void FILL_ROWS(struct hd_kernels *k)
     k->act[HD_TANH] = hyptan, k->act_back[HD_TANH] = hyptan_back;
     k->dropout = dropout, k->dropout_add = dropout_add;
     k->dot = dot, k->sum = sum, k->max = max, k->softmax = softmax;
+    k->softmax_step = softmax_step;
     k->layer_norm = layer_norm, k->layer_norm_back = layer_norm_back;
     k->rms_norm = rms_norm, k->rms_norm_back = rms_norm_back;
     k->adam = adam;
