@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `heed explain`: why one item stands where it does for one user, and how far that account can be
+ * trusted. */
+#include "cli/commands.h"
+#include "cli/session.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#define SHOWN_REASONS 12 /* on a terminal; JSON and the page have all */
+
+struct explain_options {
+    const char *user, *item, *html;
+    heed_time at;
+    bool exact;
+};
+#define AT(field) offsetof(struct explain_options, field)
+
+static const struct hd_flag explain_arguments[] = {
+    {"user", 0, HD_FLAG_TEXT, AT(user), "USER", "for whom", .required = true},
+    {"item", 0, HD_FLAG_TEXT, AT(item), "ITEM", "why this item", .required = true},
+    {0},
+};
+
+static const struct hd_flag explain_flags[] = {
+    {"exact", 0, HD_FLAG_SWITCH, AT(exact), NULL,
+     "leave each event out and score again, instead of gradient x attention"},
+    {"at", 0, HD_FLAG_TIME, AT(at), "TIME",
+     "as it would have been then: RFC 3339, or milliseconds since 1970; now where not given"},
+    {"html", 0, HD_FLAG_FILE, AT(html), "FILE",
+     "write one self-contained page with the attention maps"},
+    {0},
+};
+
+static heed_status print_json(const heed_explanation *e)
+{
+    struct hd_json_writer json = {0};
+
+    hd_json_begin_object(&json, NULL);
+    hd_json_put_text(&json, "user", e->user);
+    hd_json_put_text(&json, "item", e->item);
+    hd_json_put_text(&json, "title", e->title);
+    hd_json_put_text(&json, "method", e->method);
+    hd_json_put_number(&json, "score", e->score);
+    hd_json_put_number(&json, "probability", e->probability);
+    hd_json_put_int(&json, "rank", e->rank);
+    hd_json_put_int(&json, "counterfactual_rank", e->counterfactual_rank);
+    hd_json_put_text(&json, "counterfactual_item", e->counterfactual_item);
+    hd_put_reasons(&json, "reasons", e->reasons, e->reason_count);
+    hd_json_put_number(&json, "comprehensiveness", e->comprehensiveness);
+    hd_json_put_number(&json, "sufficiency", e->sufficiency);
+    hd_json_begin_object(&json, "random");
+    hd_json_put_number(&json, "comprehensiveness", e->random_comprehensiveness);
+    hd_json_put_number(&json, "sufficiency", e->random_sufficiency);
+    hd_json_end(&json);
+    hd_json_end(&json);
+    return hd_print_json(&json);
+}
+
+static const char *name_of(const heed_reason *reason)
+{
+    return reason->title && *reason->title ? reason->title : reason->item;
+}
+
+static void print_words(const struct hd_cli *cli, const heed_explanation *e)
+{
+    int shown = e->reason_count < SHOWN_REASONS ? e->reason_count : SHOWN_REASONS;
+    int columns = hd_title_columns(cli, 34);
+    double most = 0;
+
+    printf("%s%s%s is number %" PRId64 " for %s: score %.3f, probability %.2f %%\n\n",
+           hd_style(cli, HD_BOLD), e->title && *e->title ? e->title : e->item,
+           hd_style(cli, HD_PLAIN), e->rank, e->user, e->score, 100 * e->probability);
+    for (int i = 0; i < shown; i++)
+        most = fmax(most, fabs(e->reasons[i].contribution));
+    for (int i = 0; i < shown; i++) {
+        fputs("  ", stdout);
+        hd_print_reason(cli, &e->reasons[i], most, columns);
+    }
+    if (shown < e->reason_count)
+        printf("  %sand %d events more with less%s\n", hd_style(cli, HD_FAINT),
+               e->reason_count - shown, hd_style(cli, HD_PLAIN));
+    if (e->reason_count > 0 && e->counterfactual_rank != e->rank)
+        printf("\nWithout %s it would be number %" PRId64 ".\n", name_of(&e->reasons[0]),
+               e->counterfactual_rank);
+    else if (e->reason_count > 0)
+        printf("\nWithout %s it would still be number %" PRId64 ".\n", name_of(&e->reasons[0]),
+               e->rank);
+    printf("%s%s. Comprehensiveness %.4f (random order %.4f; higher is better), sufficiency %.4f "
+           "(random order %.4f; lower is better).%s\n",
+           hd_style(cli, HD_FAINT), e->method, e->comprehensiveness, e->random_comprehensiveness,
+           e->sufficiency, e->random_sufficiency, hd_style(cli, HD_PLAIN));
+}
+
+static heed_status explain_run(struct hd_cli *cli, const void *given)
+{
+    const struct explain_options *options = given;
+    heed_explain_opts opts = {
+        .exact = options->exact, .maps = options->html != NULL, .at = options->at};
+    struct hd_session session;
+    heed_explanation *e = NULL;
+
+    HD_TRY(hd_session_open(&session, cli, "explain", false, 0));
+    heed_status status =
+        heed_engine_explain(session.engine, options->user, options->item, &opts, &e);
+    if (status == HEED_OK && options->html)
+        status = heed_explanation_html(e, options->html);
+    if (status == HEED_OK && cli->json) {
+        status = print_json(e);
+    } else if (status == HEED_OK) {
+        print_words(cli, e);
+        if (options->html)
+            printf("\nThe attention maps are in %s\n", options->html);
+    }
+    heed_explanation_free(e);
+    hd_session_close(&session);
+    return status;
+}
+
+const struct hd_command hd_command_explain = {
+    .name = "explain",
+    .summary = "why one item stands where it does for one user",
+    .about = "Reasons are signed contributions of the user's own events to the item's score. Each\n"
+             "account carries its faithfulness: how much the probability falls when the strongest\n"
+             "reasons are removed (comprehensiveness) or kept alone (sufficiency), beside the same\n"
+             "for a random order (DeYoung et al. 2020).",
+    .example = "heed explain reader-0001 item-0001 --exact --html why.html",
+    .arguments = explain_arguments,
+    .flags = explain_flags,
+    .options_bytes = sizeof(struct explain_options),
+    .uses = HD_USES_DATA | HD_USES_JSON,
+    .run = explain_run,
+};

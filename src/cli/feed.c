@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `heed feed`: what one user would be shown now, and with --explain, why. */
+#include "cli/commands.h"
+#include "cli/session.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+struct feed_options {
+    const char *user;
+    int64_t n;
+    heed_time at;
+    bool explain;
+};
+#define AT(field) offsetof(struct feed_options, field)
+
+static const struct hd_flag feed_arguments[] = {
+    {"user", 0, HD_FLAG_TEXT, AT(user), "USER", "whose feed", .required = true},
+    {0},
+};
+
+static const struct hd_flag feed_flags[] = {
+    {"n", 'n', HD_FLAG_COUNT, AT(n), "N", "items to return", .fallback = "10", .least = 1,
+     .most = 10000},
+    {"at", 0, HD_FLAG_TIME, AT(at), "TIME",
+     "as it would have been then: RFC 3339, or milliseconds since 1970; now where not given"},
+    {"explain", 0, HD_FLAG_SWITCH, AT(explain), NULL, "with the reasons for each item"},
+    {0},
+};
+
+/* Also what `heed explain` lists. */
+void hd_put_reasons(struct hd_json_writer *json, const char *key, const heed_reason *reasons,
+                    int count)
+{
+    hd_json_begin_array(json, key);
+    for (int i = 0; i < count; i++) {
+        hd_json_begin_object(json, NULL);
+        hd_json_put_text(json, "item", reasons[i].item);
+        hd_json_put_text(json, "title", reasons[i].title);
+        hd_json_put_number(json, "contribution", reasons[i].contribution);
+        if (reasons[i].when)
+            hd_json_put_int(json, "ts", reasons[i].when);
+        hd_json_end(json);
+    }
+    hd_json_end(json);
+}
+
+static heed_status print_json(const heed_feed *feed, bool explain)
+{
+    struct hd_json_writer json = {0};
+
+    hd_json_begin_object(&json, NULL);
+    hd_json_put_text(&json, "decision", feed->decision);
+    hd_json_put_text(&json, "user", feed->user);
+    hd_json_put_text(&json, "policy", feed->policy);
+    hd_json_put_text(&json, "why_policy", feed->why_policy);
+    hd_json_put_int(&json, "took_us", feed->took_us);
+    hd_json_begin_array(&json, "items");
+    for (int i = 0; i < feed->count; i++) {
+        const heed_feed_item *item = &feed->items[i];
+        hd_json_begin_object(&json, NULL);
+        hd_json_put_int(&json, "rank", item->rank);
+        hd_json_put_text(&json, "item", item->item);
+        hd_json_put_text(&json, "title", item->title);
+        hd_json_put_text(&json, "kind", item->sponsored ? "sponsored" : "organic");
+        hd_json_put_number(&json, "score", item->score);
+        if (explain)
+            hd_put_reasons(&json, "reasons", item->reasons, item->reason_count);
+        hd_json_end(&json);
+    }
+    hd_json_end(&json);
+    hd_json_end(&json);
+    return hd_print_json(&json);
+}
+
+/* Contributions as bars: to the right of the name, green for what raised the score, red for what
+ * lowered it. `most` is the length that fills a bar. */
+void hd_print_reason(const struct hd_cli *cli, const heed_reason *reason, double most, int columns)
+{
+    char name[4 * 200 + 1], bar[3 * 16 + 1];
+    bool up = reason->contribution >= 0;
+
+    hd_fit(name, reason->title && *reason->title ? reason->title : reason->item, columns);
+    hd_bar(bar, most > 0 ? fabs(reason->contribution) / most : 0, 16);
+    printf("%s  %+8.3f %s%s%s\n", name, reason->contribution,
+           hd_style(cli, up ? HD_GREEN : HD_RED), bar, hd_style(cli, HD_PLAIN));
+}
+
+int hd_title_columns(const struct hd_cli *cli, int beside)
+{
+    int columns = cli->columns - beside;
+    return columns < 20 ? 20 : columns > 60 ? 60 : columns;
+}
+
+static void print_items(const struct hd_cli *cli, const heed_feed *feed, bool explain)
+{
+    int columns = hd_title_columns(cli, 40);
+    char name[4 * 200 + 1];
+
+    for (int i = 0; i < feed->count; i++) {
+        const heed_feed_item *item = &feed->items[i];
+        double most = 0;
+        hd_fit(name, item->title && *item->title ? item->title : item->item, columns + 4);
+        printf("%s%3d  %s%s  %8.3f  %s%s\n", hd_style(cli, HD_BOLD), item->rank, name,
+               hd_style(cli, HD_PLAIN), item->score, item->item,
+               item->sponsored ? "  sponsored" : "");
+        for (int r = 0; r < item->reason_count; r++)
+            most = fmax(most, fabs(item->reasons[r].contribution));
+        for (int r = 0; explain && r < item->reason_count; r++) {
+            printf("       %s", r == 0 ? "for " : "and ");
+            hd_print_reason(cli, &item->reasons[r], most, columns - 2);
+        }
+    }
+}
+
+static heed_status feed_run(struct hd_cli *cli, const void *given)
+{
+    const struct feed_options *options = given;
+    heed_feed_request request = {
+        .user = options->user,
+        .n = (int)options->n,
+        .at = options->at,
+        .explain = options->explain,
+    };
+    struct hd_session session;
+    heed_feed *feed = NULL;
+
+    HD_TRY(hd_session_open(&session, cli, "feed", false, 1));
+    heed_status status = heed_engine_feed(session.engine, &request, &feed);
+    if (status == HEED_OK && cli->json) {
+        status = print_json(feed, options->explain);
+    } else if (status == HEED_OK) {
+        print_items(cli, feed, options->explain);
+        printf("%s%s%s: policy %s (%s), %.1f ms, decision %s%s\n", feed->count ? "\n" : "",
+               hd_style(cli, HD_FAINT), feed->user, feed->policy, feed->why_policy,
+               (double)feed->took_us / 1000, feed->decision, hd_style(cli, HD_PLAIN));
+    }
+    heed_feed_free(feed);
+    hd_session_close(&session);
+    return status;
+}
+
+const struct hd_command hd_command_feed = {
+    .name = "feed",
+    .summary = "what one user would be shown now, best first",
+    .about = "Nothing that the user has seen comes back. An unknown user, an empty store and an\n"
+             "untrained model get an answer too; it says which policy made it, and why that one.",
+    .example = "heed feed reader-0001 -n 5 --explain",
+    .arguments = feed_arguments,
+    .flags = feed_flags,
+    .options_bytes = sizeof(struct feed_options),
+    .uses = HD_USES_DATA | HD_USES_JSON,
+    .run = feed_run,
+};
