@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of the store share: the handle, its prepared statements, and the way from a code
+ * of SQLite to a status. Nobody else includes it. */
+#ifndef HD_STORE_INSIDE_H
+#define HD_STORE_INSIDE_H
+
+#include "base/map.h"
+#include "store/store.h"
+
+#include <sqlite3.h>
+
+/* Prepared when they are first needed, kept until the store is closed. */
+#define STORE_STATEMENTS(X)                                                                      \
+    X(ADD_USER, "INSERT INTO user (number, id) VALUES (?1, ?2)")                                 \
+    X(ADD_ITEM, "INSERT INTO item (number, id) VALUES (?1, ?2)")                                 \
+    X(READ_USERS, "SELECT id FROM user WHERE number >= ?1 ORDER BY number")                      \
+    X(READ_ITEMS, "SELECT id FROM item WHERE number >= ?1 ORDER BY number")                      \
+    X(READ_TOTAL, "SELECT events, timed, seq FROM total")                                        \
+    X(WRITE_TOTAL, "UPDATE total SET events = ?1, timed = ?2, seq = ?3")                         \
+    X(COUNT_USERS, "SELECT coalesce(max(number) + 1, 0) FROM user")                              \
+    X(COUNT_ITEMS, "SELECT coalesce(max(number) + 1, 0) FROM item")                              \
+    X(PUT_EVENT, "INSERT INTO event (user, ts_ms, nth, item, kind, seq, dwell_ms, value) "       \
+                 "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING")               \
+    X(PUT_EVENT_WHOLE,                                                                           \
+      "INSERT INTO event (user, ts_ms, nth, item, kind, seq, dwell_ms, value, "                  \
+      "id, decision, position, context, ext) "                                                   \
+      "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING")  \
+    X(FIND_EVENT_ID, "SELECT 1 FROM event WHERE id = ?1")                                        \
+    X(LAST_NTH, "SELECT coalesce(max(nth), -1) FROM event "                                      \
+                "WHERE user = ?1 AND ts_ms = ?2 AND item = ?3 AND kind = ?4")                    \
+    X(PUT_ITEM, "UPDATE item SET title = ?2, text = ?3, tags = ?4, author = ?5, url = ?6, "      \
+                "created_ms = ?7, expires_ms = ?8, hidden = ?9 WHERE number = ?1 AND NOT ("      \
+                "title IS ?2 AND text IS ?3 AND tags IS ?4 AND author IS ?5 AND url IS ?6 "      \
+                "AND created_ms = ?7 AND expires_ms = ?8 AND hidden = ?9)")                      \
+    X(READ_FEATURES, "SELECT name, vector FROM item_feature WHERE item = ?1 ORDER BY name")      \
+    X(DROP_FEATURES, "DELETE FROM item_feature WHERE item = ?1")                                 \
+    X(PUT_FEATURE, "INSERT INTO item_feature (item, name, vector) VALUES (?1, ?2, ?3)")          \
+    X(GET_ITEM, "SELECT number, id, title, text, tags, author, url, created_ms, expires_ms, "    \
+                "hidden, (SELECT count(*) FROM item_feature f WHERE f.item = number) "           \
+                "FROM item WHERE number = ?1")                                                   \
+    X(EACH_ITEM, "SELECT number, id, title, text, tags, author, url, created_ms, expires_ms, "   \
+                 "hidden, (SELECT count(*) FROM item_feature f WHERE f.item = number) "          \
+                 "FROM item ORDER BY number")                                                    \
+    X(EACH_EVENT, "SELECT user, ts_ms, item, kind, seq FROM event ORDER BY user, ts_ms")         \
+    X(USER_EVENTS, "SELECT item, ts_ms, kind FROM event WHERE user = ?1 AND (?2 >> kind) & 1 "   \
+                   "ORDER BY ts_ms DESC, seq DESC LIMIT ?3")                                     \
+    X(PUT_MODEL, "INSERT INTO model (name, file, description, made_ms) VALUES (?1, ?2, ?3, ?4) " \
+                 "ON CONFLICT (name) DO UPDATE SET file = ?2, description = ?3, made_ms = ?4")   \
+    X(GET_MODEL, "SELECT name, file, description, made_ms FROM model WHERE name = ?1")
+
+enum hd_statement {
+#define STORE_NAME(name, sql) STORE_##name,
+    STORE_STATEMENTS(STORE_NAME)
+#undef STORE_NAME
+        STORE_STATEMENT_COUNT
+};
+
+/* Users or items: their ids in the order of their numbers. */
+struct hd_names {
+    hd_map *map;
+    int32_t committed; /* how many were there when the transaction began */
+    bool current;      /* holds what the table holds, as of `seen` */
+    int64_t seen;      /* SQLite's data version then */
+};
+
+struct hd_store {
+    sqlite3 *db;
+    char *folder;
+    int busy_ms;
+    int lock_file, lock_depth;
+    bool writing;     /* a transaction is open */
+    uint64_t commits; /* our own */
+    struct hd_names users, items;
+    int64_t events, timed, seq; /* the row of `total`, while writing */
+    bool total_changed;
+    sqlite3_stmt *statement[STORE_STATEMENT_COUNT];
+};
+
+/* The last failure of the database as a status and a message: FOLDER: `what`: why. */
+heed_status hd_store_fail(hd_store *store, const char *what);
+/* Ready to be bound. */
+HEED_CHECKED heed_status hd_store_statement(hd_store *store, enum hd_statement which,
+                                            sqlite3_stmt **out);
+/* Steps a statement that returns no row, and resets it. */
+HEED_CHECKED heed_status hd_store_run(hd_store *store, sqlite3_stmt *statement, const char *what);
+HEED_CHECKED heed_status hd_store_sql(hd_store *store, const char *sql, const char *what);
+/* One number of a pragma or a count. */
+HEED_CHECKED heed_status hd_store_number(hd_store *store, const char *sql, int64_t *out);
+HEED_CHECKED heed_status hd_store_data_version(hd_store *store, int64_t *version);
+
+HEED_CHECKED heed_status hd_names_new(struct hd_names *names);
+/* What is in the tables was rolled back: forget what came since the transaction began. */
+void hd_names_rollback(struct hd_names *names);
+
+#endif
