@@ -12,6 +12,11 @@
 #define HD_TITLE_BYTES_MAX 4096     /* a title; longer ones are texts */
 #define HD_TEXT_BYTES_MAX (1 << 19) /* an item's text */
 #define HD_TAGS_MAX 64              /* tags of one item */
+#define HD_URL_BYTES_MAX 8192       /* browsers take more, servers as a rule do not */
+#define HD_CONTEXT_BYTES_MAX 65536  /* `context` or `ext` of one event, as compact JSON */
+#define HD_POSITION_MAX 1000000     /* a place in a page; a feed that is longer is not a page */
+#define HD_FEATURES_MAX 32          /* named vectors of one item */
+#define HD_FEATURE_COUNT_MAX 8192   /* numbers in one of them */
 #define HD_TIME_MS_MIN INT64_C(-62135596800000) /* 0001-01-01: what RFC 3339 can write */
 #define HD_TIME_MS_MAX INT64_C(253402300799999) /* 9999-12-31T23:59:59.999 */
 #define HD_DWELL_MS_MAX INT64_C(86400000)       /* a day: nobody looks longer at one thing */
