@@ -31,4 +31,9 @@ struct hd_piece {
 };
 struct hd_piece hd_params_piece(const heed_params *params, int64_t piece);
 
+/* heed_params_load() from a file that is open already, for who reads its metadata first. */
+struct hd_safetensors;
+HEED_CHECKED heed_status hd_params_read(heed_params *params, heed_adam *adam,
+                                        struct hd_safetensors *file);
+
 #endif

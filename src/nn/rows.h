@@ -7,9 +7,10 @@
 
 #include "tensor/tape.h"
 
-#define HD_ROWS_MAX INT64_C(1 << 16)    /* rows of a block, however short they are */
-#define HD_BLOCK_ITEMS INT64_C(1 << 15) /* numbers a block covers: 128 KiB, in and out of a cache \
-                                         */
+#define HD_ROWS_MAX INT64_C(1 << 16) /* rows of a block, however short they are */
+#define HD_BLOCK_ITEMS                                                         \
+    INT64_C(1 << 15) /* numbers a block covers: 128 KiB, in and out of a cache \
+                      */
 
 /* Rows [from, to) of block number `block`. */
 typedef heed_status (*hd_rows_fn)(void *arg, int64_t from, int64_t to, int64_t block);
