@@ -21,6 +21,7 @@ enum hd_flag_kind {
     HD_FLAG_COUNT,  /* int64_t, least to most */
     HD_FLAG_SEED,   /* uint64_t, also in hexadecimal */
     HD_FLAG_NUMBER, /* double, finite */
+    HD_FLAG_TIME,   /* heed_time: RFC 3339, or milliseconds since 1970 */
     HD_FLAG_WORDS,  /* struct hd_words: all that is left; arguments only, the last of them */
 };
 

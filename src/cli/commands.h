@@ -6,6 +6,20 @@
 
 #include "cli/command.h"
 
+extern const struct hd_command hd_command_demo;
+extern const struct hd_command hd_command_simulate;
+extern const struct hd_command hd_command_import_interactions;
+extern const struct hd_command hd_command_import_movielens;
+extern const struct hd_command hd_command_import_events;
+extern const struct hd_command hd_command_import_items;
+extern const struct hd_command hd_command_train_sequence;
+extern const struct hd_command hd_command_evaluate_sequence;
+extern const struct hd_command hd_command_feed;
+extern const struct hd_command hd_command_explain;
+extern const struct hd_command hd_command_export_model;
+extern const struct hd_command hd_command_bench_attention;
+extern const struct hd_command hd_command_bench_feed;
+extern const struct hd_command hd_command_bench_gemm;
 extern const struct hd_command hd_command_help;
 extern const struct hd_command hd_command_version;
 

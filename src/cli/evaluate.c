@@ -3,6 +3,7 @@
  * `heed evaluate sequence`: how good the model is, beside the two that everybody has to beat. */
 #include "cli/commands.h"
 #include "cli/session.h"
+#include "base/limits.h"
 
 static void put_quality(struct hd_json_writer *json, const char *key, const heed_ranking_quality *q)
 {
@@ -87,7 +88,7 @@ struct evaluate_options {
 
 static const struct hd_flag evaluate_flags[] = {
     {"threads", 0, HD_FLAG_COUNT, offsetof(struct evaluate_options, threads), "N",
-     "processors to use; all where not given", .least = 1},
+     "processors to use; all where not given", .least = 1, .most = HD_THREADS_MAX},
     {0},
 };
 

@@ -3,7 +3,7 @@
  * `heed explain`: why one item stands where it does for one user, and how far that account can be
  * trusted. */
 #include "cli/commands.h"
-#include "cli/session.h"
+#include "cli/reasons.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -58,19 +58,16 @@ static heed_status print_json(const heed_explanation *e)
     return hd_print_json(&json);
 }
 
-static const char *name_of(const heed_reason *reason)
-{
-    return reason->title && *reason->title ? reason->title : reason->item;
-}
-
 static void print_words(const struct hd_cli *cli, const heed_explanation *e)
 {
     int shown = e->reason_count < SHOWN_REASONS ? e->reason_count : SHOWN_REASONS;
     int columns = hd_title_columns(cli, 34);
     double most = 0;
+    const char *strongest =
+        e->reason_count ? hd_shown_name(e->reasons[0].title, e->reasons[0].item) : NULL;
 
     printf("%s%s%s is number %" PRId64 " for %s: score %.3f, probability %.2f %%\n\n",
-           hd_style(cli, HD_BOLD), e->title && *e->title ? e->title : e->item,
+           hd_style(cli, HD_BOLD), hd_shown_name(e->title, e->item),
            hd_style(cli, HD_PLAIN), e->rank, e->user, e->score, 100 * e->probability);
     for (int i = 0; i < shown; i++)
         most = fmax(most, fabs(e->reasons[i].contribution));
@@ -81,11 +78,11 @@ static void print_words(const struct hd_cli *cli, const heed_explanation *e)
     if (shown < e->reason_count)
         printf("  %sand %d events more with less%s\n", hd_style(cli, HD_FAINT),
                e->reason_count - shown, hd_style(cli, HD_PLAIN));
-    if (e->reason_count > 0 && e->counterfactual_rank != e->rank)
-        printf("\nWithout %s it would be number %" PRId64 ".\n", name_of(&e->reasons[0]),
+    if (strongest && e->counterfactual_rank != e->rank)
+        printf("\nWithout %s it would be number %" PRId64 ".\n", strongest,
                e->counterfactual_rank);
-    else if (e->reason_count > 0)
-        printf("\nWithout %s it would still be number %" PRId64 ".\n", name_of(&e->reasons[0]),
+    else if (strongest)
+        printf("\nWithout %s it would still be number %" PRId64 ".\n", strongest,
                e->rank);
     printf("%s%s. Comprehensiveness %.4f (random order %.4f; higher is better), sufficiency %.4f "
            "(random order %.4f; lower is better).%s\n",

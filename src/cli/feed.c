@@ -2,7 +2,7 @@
  *
  * `heed feed`: what one user would be shown now, and with --explain, why. */
 #include "cli/commands.h"
-#include "cli/session.h"
+#include "cli/reasons.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -28,23 +28,6 @@ static const struct hd_flag feed_flags[] = {
     {"explain", 0, HD_FLAG_SWITCH, AT(explain), NULL, "with the reasons for each item"},
     {0},
 };
-
-/* Also what `heed explain` lists. */
-void hd_put_reasons(struct hd_json_writer *json, const char *key, const heed_reason *reasons,
-                    int count)
-{
-    hd_json_begin_array(json, key);
-    for (int i = 0; i < count; i++) {
-        hd_json_begin_object(json, NULL);
-        hd_json_put_text(json, "item", reasons[i].item);
-        hd_json_put_text(json, "title", reasons[i].title);
-        hd_json_put_number(json, "contribution", reasons[i].contribution);
-        if (reasons[i].when)
-            hd_json_put_int(json, "ts", reasons[i].when);
-        hd_json_end(json);
-    }
-    hd_json_end(json);
-}
 
 static heed_status print_json(const heed_feed *feed, bool explain)
 {
@@ -74,25 +57,6 @@ static heed_status print_json(const heed_feed *feed, bool explain)
     return hd_print_json(&json);
 }
 
-/* Contributions as bars: to the right of the name, green for what raised the score, red for what
- * lowered it. `most` is the length that fills a bar. */
-void hd_print_reason(const struct hd_cli *cli, const heed_reason *reason, double most, int columns)
-{
-    char name[4 * 200 + 1], bar[3 * 16 + 1];
-    bool up = reason->contribution >= 0;
-
-    hd_fit(name, reason->title && *reason->title ? reason->title : reason->item, columns);
-    hd_bar(bar, most > 0 ? fabs(reason->contribution) / most : 0, 16);
-    printf("%s  %+8.3f %s%s%s\n", name, reason->contribution,
-           hd_style(cli, up ? HD_GREEN : HD_RED), bar, hd_style(cli, HD_PLAIN));
-}
-
-int hd_title_columns(const struct hd_cli *cli, int beside)
-{
-    int columns = cli->columns - beside;
-    return columns < 20 ? 20 : columns > 60 ? 60 : columns;
-}
-
 static void print_items(const struct hd_cli *cli, const heed_feed *feed, bool explain)
 {
     int columns = hd_title_columns(cli, 40);
@@ -101,7 +65,7 @@ static void print_items(const struct hd_cli *cli, const heed_feed *feed, bool ex
     for (int i = 0; i < feed->count; i++) {
         const heed_feed_item *item = &feed->items[i];
         double most = 0;
-        hd_fit(name, item->title && *item->title ? item->title : item->item, columns + 4);
+        hd_fit(name, hd_shown_name(item->title, item->item), columns + 4);
         printf("%s%3d  %s%s  %8.3f  %s%s\n", hd_style(cli, HD_BOLD), item->rank, name,
                hd_style(cli, HD_PLAIN), item->score, item->item,
                item->sponsored ? "  sponsored" : "");

@@ -24,11 +24,9 @@ static int complain(const struct hd_call *call, heed_status status)
 {
     const char *message = heed_error_message();
 
-    if (hd_interrupted()) {
-        fprintf(stderr, "heed: stopped; %s\n", *message ? message : "what was finished before stays");
-        return 128 + hd_interrupted();
-    }
     fprintf(stderr, "heed: %s\n", *message ? message : heed_status_text(status));
+    if (hd_interrupted() && status == HEED_E_CANCELLED)
+        return 128 + hd_interrupted();
     if (status == HEED_E_ARG && call->command && strcmp(call->command->name, "help") != 0)
         fprintf(stderr, "See `heed help %s`.\n", call->command->name);
     return heed_status_exit_code(status);

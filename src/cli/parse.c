@@ -3,7 +3,9 @@
  * From words to an options struct, by the table. Every complaint names the word at fault and, where
  * one is near, the name that may have been meant. */
 #include "cli/command.h"
+#include "base/limits.h"
 #include "base/memory.h"
+#include "base/time.h"
 
 #include <errno.h>
 #include <math.h>
@@ -194,6 +196,23 @@ static heed_status set_choice(const struct hd_flag *flag, const char *shown, con
     return hd_fail(HEED_E_ARG, "%s: `%.80s` is not one of %s", shown, text, flag->value);
 }
 
+static heed_status set_time(const char *shown, const char *text, heed_time *out)
+{
+    char *end;
+
+    errno = 0;
+    long long ms = strtoll(text, &end, 10);
+    if (*text && !*end) { /* a whole number; a date has more in it */
+        if (errno || ms < HD_TIME_MS_MIN || ms > HD_TIME_MS_MAX)
+            return bad_value(shown, text, "a time between the years 1 and 9999");
+        *out = ms;
+        return HEED_OK;
+    }
+    if (hd_time_parse(text, strlen(text), out) != HEED_OK)
+        return hd_fail(HEED_E_ARG, "%s: `%.80s`: %s", shown, text, heed_error_message());
+    return HEED_OK;
+}
+
 /* shown is the option as it was written, `--epochs`, or an argument's name, `USER`. */
 static heed_status set_value(const struct hd_flag *flag, const char *shown, const char *text,
                              void *options)
@@ -227,6 +246,8 @@ static heed_status set_value(const struct hd_flag *flag, const char *shown, cons
         if (*text == '\0' || *end || !isfinite(*(double *)at))
             return bad_value(shown, text, "a number");
         return HEED_OK;
+    case HD_FLAG_TIME:
+        return set_time(shown, text, at);
     case HD_FLAG_WORDS:
         break; /* taken by the caller */
     }

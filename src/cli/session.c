@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Opening the engine for a command, and answering in JSON. */
+ * Opening the engine for a command. */
 #include "cli/session.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -56,25 +54,4 @@ heed_status hd_check_readable(const char *path)
     if (S_ISDIR(info.st_mode))
         return hd_fail(HEED_E_IO, "%s: is a folder, not a file", path);
     return HEED_OK;
-}
-
-heed_status hd_print_json(struct hd_json_writer *json)
-{
-    const char *text;
-    size_t bytes;
-    heed_status status = hd_json_finish(json, &text, &bytes);
-
-    if (status == HEED_OK) {
-        fwrite(text, 1, bytes, stdout);
-        fputc('\n', stdout); /* a failure is seen when the program flushes stdout at its end */
-    }
-    hd_json_clear(json);
-    return status;
-}
-
-void hd_put_rounded(struct hd_json_writer *json, const char *key, double value, int decimals)
-{
-    double scale = pow(10, decimals);
-
-    hd_json_put_number(json, key, isfinite(value) ? round(value * scale) / scale : value);
 }

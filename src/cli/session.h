@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What commands that touch a data folder share: the open engine with its progress and log on stderr,
- * and the JSON answer on stdout. */
+ * What commands that touch a data folder share: the open engine, with its progress and log on stderr. */
 #ifndef HD_SESSION_H
 #define HD_SESSION_H
 
-#include "cli/command.h"
+#include "cli/answer.h"
 #include "cli/terminal.h"
 #include "heed/engine.h"
-#include "text/json.h"
 
 struct hd_session {
     heed_engine *engine;
@@ -25,10 +23,5 @@ void hd_session_close(struct hd_session *session);
 
 /* Can the file be read? Asked before a data folder is made for what is in it. */
 HEED_CHECKED heed_status hd_check_readable(const char *path);
-
-/* Writes the finished document and a newline to stdout, and clears the writer. */
-HEED_CHECKED heed_status hd_print_json(struct hd_json_writer *json);
-/* A fixed number of decimals, for what is measured and not meant to be read back to the bit. */
-void hd_put_rounded(struct hd_json_writer *json, const char *key, double value, int decimals);
 
 #endif

@@ -2,7 +2,8 @@
  *
  * `heed simulate`: a town of readers whose truth is known, as files to import. */
 #include "cli/commands.h"
-#include "cli/session.h"
+#include "cli/answer.h"
+#include "cli/terminal.h"
 #include "heed/simulate.h"
 
 #include <inttypes.h>

@@ -172,19 +172,18 @@ static void draw(const struct hd_meter *meter, int64_t done, int64_t total, doub
     if (total > 0 && rate > 0 && total > done)
         snprintf(left, sizeof left, ", %.0f s left", (double)(total - done) / rate);
     if (!meter->terminal) {
-        fprintf(stderr, "%s: %s %s", meter->name, hd_thousands(done), meter->what);
-        if (total > 0)
-            fprintf(stderr, " of %s", hd_thousands(total));
-        fprintf(stderr, ", %s/s%s\n", hd_thousands((int64_t)rate), left);
-        return;
+        fprintf(stderr, "%s: ", meter->name);
+    } else {
+        fprintf(stderr, "\r\033[K%s ", meter->name);
+        if (total > 0) {
+            hd_bar(bar, (double)done / (double)total, 24);
+            fprintf(stderr, "▕%s▏%3.0f %% ", bar, 100.0 * (double)done / (double)total);
+        }
     }
-    fprintf(stderr, "\r\033[K%s ", meter->name);
-    if (total > 0) {
-        hd_bar(bar, (double)done / (double)total, 24);
-        fprintf(stderr, "▕%s▏%3.0f %% ", bar, 100.0 * (double)done / (double)total);
-    }
-    fprintf(stderr, "%s %s, %s/s%s", hd_thousands(done), meter->what, hd_thousands((int64_t)rate),
-            left);
+    fprintf(stderr, "%s %s", meter->what, hd_thousands(done));
+    if (total > 0)
+        fprintf(stderr, " of %s", hd_thousands(total));
+    fprintf(stderr, ", %.*f/s%s%s", rate < 10 ? 1 : 0, rate, left, meter->terminal ? "" : "\n");
     fflush(stderr);
 }
 
@@ -193,10 +192,11 @@ bool hd_meter_report(void *context, const char *what, int64_t done, int64_t tota
     struct hd_meter *meter = context;
     double now = hd_seconds();
 
-    if (strcmp(meter->what, what) != 0) { /* a new part of the job: its rate starts afresh */
+    if (strcmp(meter->what, what) != 0 || done < meter->last) {
         snprintf(meter->what, sizeof meter->what, "%s", what);
         meter->start = now, meter->first = done;
     }
+    meter->last = done;
     if (now - meter->drawn >= (meter->terminal ? REDRAW_SECONDS : LINE_SECONDS)) {
         meter->drawn = now, meter->dirty = meter->terminal;
         draw(meter, done, total, now);

@@ -37,7 +37,7 @@ struct hd_meter {
     const char *name;    /* what the line begins with */
     double start, drawn; /* seconds, monotonic */
     char what[64];       /* of the last report */
-    int64_t first;       /* where `what` began, so that a resumed job's rate is its own */
+    int64_t first, last; /* of this part of the job: a part that starts again has a rate of its own */
     bool terminal, dirty;
 };
 void hd_meter_init(struct hd_meter *meter, const char *name);

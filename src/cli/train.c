@@ -3,6 +3,7 @@
  * `heed train sequence`: learns what comes next from the histories in a data folder. */
 #include "cli/commands.h"
 #include "cli/session.h"
+#include "base/limits.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -30,7 +31,7 @@ static const struct hd_flag train_flags[] = {
     {"seed", 0, HD_FLAG_SEED, AT(seed), "N", "same seed, same model, whatever the threads",
      .fallback = "1"},
     {"threads", 0, HD_FLAG_COUNT, AT(threads), "N", "processors to use; all where not given",
-     .least = 1},
+     .least = 1, .most = HD_THREADS_MAX},
     {"resume", 0, HD_FLAG_SWITCH, AT(resume), NULL, "go on where an interrupted run stopped"},
     {0},
 };
@@ -39,9 +40,11 @@ static heed_status print_report(const struct hd_cli *cli, const heed_train_repor
 {
     if (cli->json) {
         struct hd_json_writer json = {0};
+        char seed[24]; /* all 64 bits, which the writer's signed integers do not hold */
+        snprintf(seed, sizeof seed, "%" PRIu64, r->seed);
         hd_json_begin_object(&json, NULL);
         hd_json_put_text(&json, "recipe", r->recipe);
-        hd_json_put_raw(&json, "seed", hd_unsigned_text(r->seed));
+        hd_json_put_raw(&json, "seed", seed);
         hd_json_put_int(&json, "threads", r->threads);
         hd_json_put_int(&json, "epochs", r->epochs);
         hd_json_put_int(&json, "best_epoch", r->best_epoch);
