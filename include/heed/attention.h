@@ -113,7 +113,8 @@ typedef struct heed_attention_arrays {
     uint64_t reserved[4];
 } heed_attention_arrays;
 
-/** Scratch that a call needs, for a pool of so many threads. 0 where the arrays are not valid. */
+/** Scratch that a forward needs with this pool; backward: that both passes need. 0 where options or
+ * arrays are not valid for that pass (heed_error_message() says what is wrong). */
 HEED_API uint64_t heed_attention_scratch_bytes(const heed_pool *pool,
                                                const heed_attention_opts *opts,
                                                const heed_attention_arrays *arrays, bool backward);

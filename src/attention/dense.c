@@ -28,9 +28,13 @@
 #include <string.h>
 
 #define CHUNK 256 /* queries of one forward task */
-#define FORWARD_ROWS 48
-#define FORWARD_KEYS 128
-#define BACKWARD_ROWS 48
+/* Tiles are at most so large; blocks of queries and keys are cut as equal as can be below that. The
+ * forward's tile and the keys it meets lie in the first cache, the backward's two tiles and its
+ * four blocks of rows in the second. */
+#define FORWARD_TILE 8192
+#define FORWARD_KEYS 256
+#define FORWARD_ROWS 64
+#define BACKWARD_ROWS 64
 #define BACKWARD_KEYS 64
 #define CACHE_LINE 64
 
@@ -66,11 +70,20 @@ struct pair {
     int64_t row;     /* of its first query among all rows */
     const char *q, *k, *v;
     const int64_t *query_times, *key_times;
+    int64_t query_block, key_block, tile_row; /* how it is cut into tiles */
 };
 
 static size_t lines(size_t bytes)
 {
     return (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+}
+
+/* Blocks of at most `block` out of n, as equal as can be in whole `grain`s. */
+static int64_t equal_blocks(int64_t n, int64_t block, int64_t grain)
+{
+    int64_t grains = (n + grain - 1) / grain, most = block / grain;
+    int64_t count = (grains + most - 1) / most;
+    return count ? (grains + count - 1) / count * grain : grain;
 }
 
 /* ---- checks */
@@ -199,17 +212,18 @@ struct scratch {
 /* Cuts scratch from `at` (NULL: only counts) and returns the bytes taken. */
 static size_t scratch_cut(const struct job *j, bool backward, char *at, struct scratch *out)
 {
-    size_t keys = backward ? BACKWARD_KEYS : FORWARD_KEYS;
+    size_t keys = HD_TILE_PAD + (backward ? BACKWARD_KEYS : FORWARD_KEYS); /* a row of anything */
     size_t rows = backward ? BACKWARD_ROWS : FORWARD_ROWS;
+    size_t tile = backward ? rows * keys : FORWARD_TILE;
     size_t item = j->item, edge = HD_TILE_PAD * item, used = 0;
     size_t queries = backward ? (size_t)j->T_max : CHUNK;
     struct scratch s;
 #define CUT(field, bytes) (s.field = (void *)(at + used), used += lines(bytes))
     CUT(kt, (size_t)j->D * keys * item);
     CUT(vt, backward ? (size_t)j->E * keys * item : 0);
-    CUT(s, rows * keys * item + 2 * edge);
-    CUT(dp, backward ? rows * keys * item + 2 * edge : 0);
-    CUT(bucket, j->arrays->time ? rows * keys * sizeof(int32_t) : 0);
+    CUT(s, tile * item + 2 * edge);
+    CUT(dp, backward ? tile * item + 2 * edge : 0);
+    CUT(bucket, j->arrays->time ? tile * sizeof(int32_t) : 0);
     CUT(max, queries * item);
     CUT(sum, backward ? 0 : queries * item);
     CUT(inverse, j->softmax ? 0 : rows * item);
@@ -230,15 +244,25 @@ static size_t shared_bytes(const struct job *j)
            lines((size_t)(j->B * j->H) * tables * j->item);
 }
 
+static size_t scratch_need(const struct job *j, int threads, bool backward)
+{
+    return CACHE_LINE + shared_bytes(j) +
+           (size_t)threads * scratch_cut(j, backward, NULL, NULL);
+}
+
 uint64_t heed_attention_scratch_bytes(const heed_pool *pool, const heed_attention_opts *opts,
                                       const heed_attention_arrays *arrays, bool backward)
 {
     struct job j;
+    uint64_t bytes = 0;
     if (!opts || !arrays || hd_attention_check(opts, arrays, backward) != HEED_OK)
         return 0;
-    job_init(&j, opts, arrays, backward);
-    return CACHE_LINE + shared_bytes(&j) +
-           (size_t)heed_pool_threads(pool) * scratch_cut(&j, backward, NULL, NULL);
+    for (int pass = 0; pass <= (int)backward; pass++) {
+        job_init(&j, opts, arrays, pass);
+        uint64_t need = scratch_need(&j, heed_pool_threads(pool), pass);
+        bytes = need > bytes ? need : bytes;
+    }
+    return bytes;
 }
 
 static double get_at(const struct job *j, const void *array, int64_t i)
@@ -285,9 +309,8 @@ static void spread_position(const struct job *j)
 static heed_status job_scratch(struct job *j, heed_pool *pool, bool backward, void **heap)
 {
     const heed_attention_arrays *a = j->arrays;
-    int threads = heed_pool_threads(pool);
+    size_t need = scratch_need(j, heed_pool_threads(pool), backward);
     j->worker_bytes = scratch_cut(j, backward, NULL, NULL);
-    size_t need = CACHE_LINE + shared_bytes(j) + (size_t)threads * j->worker_bytes;
     char *memory = a->scratch;
     *heap = NULL;
     if (memory && a->scratch_bytes < need)
@@ -307,7 +330,7 @@ static heed_status job_scratch(struct job *j, heed_pool *pool, bool backward, vo
     return HEED_OK;
 }
 
-static struct pair pair_of(const struct job *j, int64_t index)
+static struct pair pair_of(const struct job *j, int64_t index, bool backward)
 {
     const heed_attention_opts *o = j->opts;
     const heed_attention_arrays *a = j->arrays;
@@ -327,6 +350,16 @@ static struct pair pair_of(const struct job *j, int64_t index)
     p.v = at(j, a->v, v + p.h * j->v.head);
     p.query_times = o->query_times ? o->query_times + p.row : NULL;
     p.key_times = o->key_times ? o->key_times + key_row : NULL;
+    /* The forward's key blocks lie on a fixed grid, whatever S: so padding, or more keys to come,
+     * change no bit of what a query gets. */
+    int64_t most = p.S < FORWARD_KEYS ? (p.S + HD_TILE_PAD - 1) / HD_TILE_PAD * HD_TILE_PAD
+                                      : FORWARD_KEYS;
+    p.key_block = backward ? equal_blocks(p.S, BACKWARD_KEYS, HD_TILE_PAD) : FORWARD_KEYS;
+    p.tile_row = HD_TILE_PAD + (backward ? p.key_block : most);
+    int64_t tall = FORWARD_TILE / p.tile_row < FORWARD_ROWS ? FORWARD_TILE / p.tile_row
+                                                            : FORWARD_ROWS;
+    p.query_block = backward ? equal_blocks(p.T, BACKWARD_ROWS, 1)
+                             : equal_blocks(p.T < CHUNK ? p.T : CHUNK, tall, 1);
     return p;
 }
 
@@ -361,12 +394,12 @@ static int64_t columns_seen(const struct job *j, const struct pair *p, int64_t t
 
 /* S = scale Q K^T + biases of one tile; the buckets stay for the backward. */
 static void scores(const struct job *j, const struct pair *p, const struct scratch *w,
-                   const struct hd_tile *tile, int64_t keys, int64_t t, int64_t key)
+                   const struct hd_tile *tile, int64_t t, int64_t key)
 {
     const heed_attention_arrays *a = j->arrays;
     struct hd_product qk = {.M = tile->rows, .N = tile->columns, .K = j->D,
                             .a = at(j, p->q, t * j->q.row), .a_row = j->q.row, .a_col = 1,
-                            .b = w->kt, .b_row = keys, .c = tile->s, .c_row = tile->s_row,
+                            .b = w->kt, .b_row = p->tile_row, .c = tile->s, .c_row = tile->s_row,
                             .alpha = j->scale, .seen = tile->seen,
                             .shape = j->opts->causal ? HD_PRODUCT_COLUMNS : HD_PRODUCT_FULL};
     j->kernel->product(&qk);
@@ -374,9 +407,9 @@ static void scores(const struct job *j, const struct pair *p, const struct scrat
         j->kernel->add_position(tile, at(j, j->diagonals, p->h * (j->T_max + j->S_max) +
                                                               diagonal_of(j, t + p->shift, key)));
     if (a->time) {
-        hd_time_buckets(w->bucket, keys, p->query_times + t, tile->rows, p->key_times + key,
+        hd_time_buckets(w->bucket, p->tile_row, p->query_times + t, tile->rows, p->key_times + key,
                         tile->columns, j->opts->time_bucket, a->W);
-        j->kernel->add_bucket(tile, w->bucket, keys, at(j, a->time, p->h * a->W));
+        j->kernel->add_bucket(tile, w->bucket, p->tile_row, at(j, a->time, p->h * a->W));
     }
 }
 
@@ -397,18 +430,18 @@ static void write_weights(const struct job *j, const struct pair *p, const struc
 {
     char *out = at(j, j->arrays->weights, ((p->b * j->H + p->h) * p->T) * p->S);
     memset(at(j, out, begin * p->S), 0, (size_t)((end - begin) * p->S) * j->item);
-    for (int64_t key = 0; key < p->visible; key += FORWARD_KEYS) {
-        int64_t keys = p->S - key < FORWARD_KEYS ? p->S - key : FORWARD_KEYS;
-        j->kernel->transpose(w->kt, FORWARD_KEYS, at(j, p->k, key * j->k.row), j->k.row, keys,
+    for (int64_t key = 0; key < p->visible; key += p->key_block) {
+        int64_t keys = p->S - key < p->key_block ? p->S - key : p->key_block;
+        j->kernel->transpose(w->kt, p->tile_row, at(j, p->k, key * j->k.row), j->k.row, keys,
                              j->D);
-        for (int64_t t = begin; t < end; t += FORWARD_ROWS) {
-            int64_t rows = end - t < FORWARD_ROWS ? end - t : FORWARD_ROWS;
+        for (int64_t t = begin; t < end; t += p->query_block) {
+            int64_t rows = end - t < p->query_block ? end - t : p->query_block;
             int64_t columns = columns_seen(j, p, t + rows, key, keys);
             if (columns == 0)
                 continue;
-            struct hd_tile tile = tile_of(j, p, w->s, FORWARD_KEYS, t, rows, key, columns);
+            struct hd_tile tile = tile_of(j, p, w->s, p->tile_row, t, rows, key, columns);
             tile.threshold = 0;
-            scores(j, p, w, &tile, FORWARD_KEYS, t, key);
+            scores(j, p, w, &tile, t, key);
             if (j->softmax) {
                 j->kernel->weights(&tile, at(j, lse, t - begin));
             } else {
@@ -416,7 +449,7 @@ static void write_weights(const struct job *j, const struct pair *p, const struc
                 j->kernel->silu(&tile, w->inverse);
             }
             for (int64_t i = 0; i < rows; i++)
-                memcpy(at(j, out, (t + i) * p->S + key), at(j, w->s, i * FORWARD_KEYS),
+                memcpy(at(j, out, (t + i) * p->S + key), at(j, w->s, i * p->tile_row),
                        (size_t)columns * j->item);
         }
     }
@@ -425,7 +458,7 @@ static void write_weights(const struct job *j, const struct pair *p, const struc
 static heed_status forward_task(void *arg, int64_t task, int worker)
 {
     const struct job *j = arg;
-    struct pair p = pair_of(j, task / j->chunks);
+    struct pair p = pair_of(j, task / j->chunks, false);
     int64_t begin = task % j->chunks * CHUNK, end = begin + CHUNK < p.T ? begin + CHUNK : p.T;
     struct scratch w;
     if (begin >= end)
@@ -434,17 +467,17 @@ static heed_status forward_task(void *arg, int64_t task, int worker)
     char *out = rows_of(j, &p, j->arrays->out, j->out);
     int64_t last = columns_seen(j, &p, end, 0, p.S);
 
-    for (int64_t key = 0; key < last; key += FORWARD_KEYS) {
-        int64_t keys = last - key < FORWARD_KEYS ? last - key : FORWARD_KEYS;
-        j->kernel->transpose(w.kt, FORWARD_KEYS, at(j, p.k, key * j->k.row), j->k.row, keys, j->D);
-        for (int64_t t = begin; t < end; t += FORWARD_ROWS) {
-            int64_t rows = end - t < FORWARD_ROWS ? end - t : FORWARD_ROWS;
+    for (int64_t key = 0; key < last; key += p.key_block) {
+        int64_t keys = last - key < p.key_block ? last - key : p.key_block;
+        j->kernel->transpose(w.kt, p.tile_row, at(j, p.k, key * j->k.row), j->k.row, keys, j->D);
+        for (int64_t t = begin; t < end; t += p.query_block) {
+            int64_t rows = end - t < p.query_block ? end - t : p.query_block;
             int64_t columns = columns_seen(j, &p, t + rows, key, keys);
             if (columns == 0 && key > 0)
                 continue;
-            struct hd_tile tile = tile_of(j, &p, w.s, FORWARD_KEYS, t, rows, key, columns);
+            struct hd_tile tile = tile_of(j, &p, w.s, p.tile_row, t, rows, key, columns);
             char *o = at(j, out, t * j->out.row);
-            scores(j, &p, &w, &tile, FORWARD_KEYS, t, key);
+            scores(j, &p, &w, &tile, t, key);
             if (j->softmax) {
                 j->kernel->softmax(&tile, at(j, w.max, t - begin), at(j, w.sum, t - begin), o,
                                    j->out.row, j->E, key == 0);
@@ -453,7 +486,7 @@ static heed_status forward_task(void *arg, int64_t task, int worker)
                 j->kernel->silu(&tile, w.inverse);
             }
             struct hd_product pv = {.M = rows, .N = j->E, .K = columns, .a = w.s,
-                                    .a_row = FORWARD_KEYS, .a_col = 1,
+                                    .a_row = p.tile_row, .a_col = 1,
                                     .b = at(j, p.v, key * j->v.row), .b_row = j->v.row, .c = o,
                                     .c_row = j->out.row, .alpha = 1, .accumulate = key > 0,
                                     .seen = tile.seen,
@@ -528,7 +561,7 @@ static void backward_tile(const struct job *j, const struct pair *p, const struc
                           int64_t t, int64_t rows, int64_t key, int64_t columns, bool first)
 {
     const heed_attention_arrays *a = j->arrays;
-    struct hd_tile tile = tile_of(j, p, w->s, BACKWARD_KEYS, t, rows, key, columns), ds = tile;
+    struct hd_tile tile = tile_of(j, p, w->s, p->tile_row, t, rows, key, columns), ds = tile;
     const char *dout = rows_of(j, p, a->dout, j->out), *q = at(j, p->q, t * j->q.row);
     char *dq = rows_of(j, p, a->dq, j->q), *dk = rows_of(j, p, a->dk, j->k);
     char *dv = rows_of(j, p, a->dv, j->v);
@@ -536,28 +569,28 @@ static void backward_tile(const struct job *j, const struct pair *p, const struc
     dout = at(j, dout, t * j->out.row);
     ds.s = w->dp;
 
-    scores(j, p, w, &tile, BACKWARD_KEYS, t, key);
+    scores(j, p, w, &tile, t, key);
     struct hd_product m = {.M = rows, .N = columns, .K = j->E, .a = dout, .a_row = j->out.row,
-                           .a_col = 1, .b = w->vt, .b_row = BACKWARD_KEYS, .c = w->dp,
-                           .c_row = BACKWARD_KEYS, .alpha = 1, .seen = tile.seen,
+                           .a_col = 1, .b = w->vt, .b_row = p->tile_row, .c = w->dp,
+                           .c_row = p->tile_row, .alpha = 1, .seen = tile.seen,
                            .shape = causal ? HD_PRODUCT_COLUMNS : HD_PRODUCT_FULL};
     j->kernel->product(&m);
     if (j->softmax) {
-        j->kernel->softmax_back(&tile, w->dp, BACKWARD_KEYS,
+        j->kernel->softmax_back(&tile, w->dp, p->tile_row,
                                 at(j, a->lse, p->h * j->rows + p->row + t), at(j, w->max, t));
     } else {
         inverses(j, p, w->inverse, t, rows);
-        j->kernel->silu_back(&tile, w->dp, BACKWARD_KEYS, w->inverse);
+        j->kernel->silu_back(&tile, w->dp, p->tile_row, w->inverse);
     }
     if (j->wants_dposition)
         j->kernel->sum_position(&ds, at(j, w->diagonals, diagonal_of(j, t + p->shift, key)));
     if (j->wants_dtime)
-        j->kernel->sum_bucket(&ds, w->bucket, BACKWARD_KEYS,
+        j->kernel->sum_bucket(&ds, w->bucket, p->tile_row,
                               at(j, pair_tables(j, p), j->wants_dposition ? a->P : 0));
 
     /* dV += P^T dO, dK += scale dS^T Q: keys are the rows now. */
     m = (struct hd_product){.M = columns, .N = j->E, .K = rows, .a = w->s, .a_row = 1,
-                            .a_col = BACKWARD_KEYS, .b = dout, .b_row = j->out.row,
+                            .a_col = p->tile_row, .b = dout, .b_row = j->out.row,
                             .c = at(j, dv, key * j->v.row), .c_row = j->v.row, .alpha = 1,
                             .accumulate = a->accumulate || !first, .seen = tile.seen,
                             .shape = causal ? HD_PRODUCT_UPPER : HD_PRODUCT_FULL};
@@ -566,7 +599,7 @@ static void backward_tile(const struct job *j, const struct pair *p, const struc
     m.c = at(j, dk, key * j->k.row), m.c_row = j->k.row;
     j->kernel->product(&m);
     /* dQ += scale dS K */
-    m = (struct hd_product){.M = rows, .N = j->D, .K = columns, .a = w->dp, .a_row = BACKWARD_KEYS,
+    m = (struct hd_product){.M = rows, .N = j->D, .K = columns, .a = w->dp, .a_row = p->tile_row,
                             .a_col = 1, .b = at(j, p->k, key * j->k.row), .b_row = j->k.row,
                             .c = at(j, dq, t * j->q.row), .c_row = j->q.row, .alpha = j->scale,
                             .accumulate = a->accumulate || key > 0, .seen = tile.seen,
@@ -578,7 +611,7 @@ static heed_status backward_task(void *arg, int64_t task, int worker)
 {
     const struct job *j = arg;
     const heed_attention_arrays *a = j->arrays;
-    struct pair p = pair_of(j, task);
+    struct pair p = pair_of(j, task, true);
     struct scratch w;
     scratch_cut(j, true, j->workers + (size_t)worker * j->worker_bytes, &w);
     int64_t tables = (j->wants_dposition ? a->P : 0) + (j->wants_dtime ? a->W : 0);
@@ -600,14 +633,14 @@ static heed_status backward_task(void *arg, int64_t task, int worker)
     if (j->softmax)
         j->kernel->row_dots(p.T, j->E, rows_of(j, &p, a->dout, j->out), j->out.row,
                             rows_of(j, &p, a->out, j->out), j->out.row, w.max);
-    for (int64_t key = 0; key < last; key += BACKWARD_KEYS) {
-        int64_t keys = last - key < BACKWARD_KEYS ? last - key : BACKWARD_KEYS;
+    for (int64_t key = 0; key < last; key += p.key_block) {
+        int64_t keys = last - key < p.key_block ? last - key : p.key_block;
         int64_t t = j->opts->causal && key - p.shift > 0 ? key - p.shift : 0;
         bool first = true;
-        j->kernel->transpose(w.kt, BACKWARD_KEYS, at(j, p.k, key * j->k.row), j->k.row, keys, j->D);
-        j->kernel->transpose(w.vt, BACKWARD_KEYS, at(j, p.v, key * j->v.row), j->v.row, keys, j->E);
-        for (t = t > begin ? t : begin; t < p.T; t += BACKWARD_ROWS, first = false) {
-            int64_t rows = p.T - t < BACKWARD_ROWS ? p.T - t : BACKWARD_ROWS;
+        j->kernel->transpose(w.kt, p.tile_row, at(j, p.k, key * j->k.row), j->k.row, keys, j->D);
+        j->kernel->transpose(w.vt, p.tile_row, at(j, p.v, key * j->v.row), j->v.row, keys, j->E);
+        for (t = t > begin ? t : begin; t < p.T; t += p.query_block, first = false) {
+            int64_t rows = p.T - t < p.query_block ? p.T - t : p.query_block;
             int64_t columns = columns_seen(j, &p, t + rows, key, keys);
             if (first && columns < keys && !a->accumulate) {
                 /* Keys that only later queries see: theirs are sums from the start. */

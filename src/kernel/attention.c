@@ -207,49 +207,37 @@ static void transpose(void *out_, int64_t out_row, const void *x_, int64_t x_row
     const REAL *x = x_;
     int64_t r = 0;
 #if VEC_AVX512
-    /* Blocks of 16 x 16 in registers: rows are interleaved by ones, twos, fours and eights. */
+    /* Sixteen rows by four columns at a time. Loads put rows 4 l + i into lane l of t[i], so that the
+     * four-by-four turn inside lanes leaves each column's sixteen rows in order: half the shuffles of
+     * turning sixteen whole vectors. Rows that do not exist repeat the last one and are not stored. */
     for (; r < rows; r += 16) {
-        int64_t high = rows - r < 16 ? rows - r : 16;
-        for (int64_t c = 0; c < columns; c += 16) {
-            size_t left = columns - c < 16 ? (size_t)(columns - c) : 16;
-            __m512 t[16], u[16];
-            VEC_UNROLL
-            for (int i = 0; i < 16; i++)
-                t[i] = i < high ? (__m512)get(x + (r + i) * x_row + c, left) : _mm512_setzero_ps();
-            VEC_UNROLL
-            for (int i = 0; i < 16; i += 2) {
-                u[i] = _mm512_unpacklo_ps(t[i], t[i + 1]);
-                u[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1]);
-            }
-            VEC_UNROLL
-            for (int i = 0; i < 16; i += 4) {
-                VEC_UNROLL
-                for (int j = 0; j < 2; j++) {
-                    __m512d a = (__m512d)u[i + j], b = (__m512d)u[i + j + 2];
-                    t[i + 2 * j] = (__m512)_mm512_unpacklo_pd(a, b);
-                    t[i + 2 * j + 1] = (__m512)_mm512_unpackhi_pd(a, b);
-                }
-            }
-            /* t[4 g + c] now holds column 4 l + c of rows 4 g .. 4 g + 3 in its lane l. */
+        size_t high = rows - r < 16 ? (size_t)(rows - r) : 16;
+        const REAL *row[16];
+        int64_t c = 0;
+        for (int64_t i = 0; i < 16; i++)
+            row[i] = x + (r + i < rows ? r + i : rows - 1) * x_row;
+        for (; c + 4 <= columns; c += 4) {
+            __m512 t[4];
             VEC_UNROLL
             for (int i = 0; i < 4; i++) {
-                u[i] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
-                u[i + 4] = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xDD);
-                u[i + 8] = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88);
-                u[i + 12] = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xDD);
+                t[i] = _mm512_castps128_ps512(_mm_loadu_ps(row[i] + c));
+                t[i] = _mm512_insertf32x4(t[i], _mm_loadu_ps(row[4 + i] + c), 1);
+                t[i] = _mm512_insertf32x4(t[i], _mm_loadu_ps(row[8 + i] + c), 2);
+                t[i] = _mm512_insertf32x4(t[i], _mm_loadu_ps(row[12 + i] + c), 3);
             }
-            VEC_UNROLL
-            for (int i = 0; i < 4; i++) {
-                t[i] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0x88);
-                t[i + 8] = _mm512_shuffle_f32x4(u[i], u[i + 8], 0xDD);
-                t[i + 4] = _mm512_shuffle_f32x4(u[i + 4], u[i + 12], 0x88);
-                t[i + 12] = _mm512_shuffle_f32x4(u[i + 4], u[i + 12], 0xDD);
-            }
-            VEC_UNROLL
-            for (int i = 0; i < 16; i++)
-                if ((size_t)i < left)
-                    put(out + (c + i) * out_row + r, (vec)t[i], (size_t)high);
+            __m512d a = (__m512d)_mm512_unpacklo_ps(t[0], t[1]);
+            __m512d b = (__m512d)_mm512_unpackhi_ps(t[0], t[1]);
+            __m512d d = (__m512d)_mm512_unpacklo_ps(t[2], t[3]);
+            __m512d e = (__m512d)_mm512_unpackhi_ps(t[2], t[3]);
+            REAL *o = out + c * out_row + r;
+            put(o, (vec)_mm512_unpacklo_pd(a, d), high);
+            put(o + out_row, (vec)_mm512_unpackhi_pd(a, d), high);
+            put(o + 2 * out_row, (vec)_mm512_unpacklo_pd(b, e), high);
+            put(o + 3 * out_row, (vec)_mm512_unpackhi_pd(b, e), high);
         }
+        for (; c < columns; c++)
+            for (int64_t i = 0; i < (int64_t)high; i++)
+                out[c * out_row + r + i] = row[i][c];
     }
 #endif
     for (; r < rows; r++)
