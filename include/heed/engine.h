@@ -211,6 +211,9 @@ HEED_API void heed_explanation_free(heed_explanation *explanation);
 /** One self-contained page: reasons, counterfactual, attention maps by layer and head. */
 HEED_API HEED_CHECKED heed_status heed_explanation_html(const heed_explanation *explanation,
                                                         const char *path);
+/** The same on one picture, an SVG file that needs nothing but itself, for a page of somebody's own. */
+HEED_API HEED_CHECKED heed_status heed_explanation_svg(const heed_explanation *explanation,
+                                                       const char *path);
 
 /** A copy of the current model's file. name: "sequence". */
 HEED_API HEED_CHECKED heed_status heed_engine_export_model(heed_engine *engine, const char *name,

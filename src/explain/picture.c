@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The drawings of an explanation (see picture.h). */
+#include "explain/picture.h"
+#include "base/time.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *const hd_picture_style =
+    ":root{color-scheme:light dark;--paper:#fbfaf7;--card:#fff;--ink:#1d1c1a;--soft:#6e6a63;"
+    "--line:#e5e1d9;--for:#0f6e78;--against:#b4532a;--chance:#b9b3a8}"
+    "@media(prefers-color-scheme:dark){:root{--paper:#161514;--card:#1e1d1b;--ink:#ece8e1;"
+    "--soft:#a39d93;--line:#34322e;--for:#4fb8c2;--against:#e08a5b;--chance:#6a655d}}"
+    ".p{fill:var(--for)}.n{fill:var(--against)}.c{fill:var(--chance)}.i{fill:var(--ink)}"
+    ".s{fill:var(--soft)}.a{stroke:var(--line);fill:none}.h{fill:transparent}"
+    ".g:hover{stroke:var(--ink);stroke-width:1}"
+    "svg text{font-family:ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,"
+    "'Noto Sans','Noto Sans CJK SC',sans-serif}";
+
+const char *hd_reason_name(const heed_reason *reason)
+{
+    return reason->title && *reason->title ? reason->title : reason->item ? reason->item : "";
+}
+
+void hd_when_text(heed_time when, char text[HD_WHEN_BYTES])
+{
+    static const char *const months[12] = {"January",   "February", "March",    "April",
+                                           "May",       "June",     "July",     "August",
+                                           "September", "October",  "November", "December"};
+    char iso[HD_TIME_TEXT_BYTES];
+    int year, month, day, hour, minute;
+
+    text[0] = 0;
+    if (!when)
+        return;
+    hd_time_format(when, iso);
+    if (sscanf(iso, "%4d-%2d-%2dT%2d:%2d", &year, &month, &day, &hour, &minute) == 5 &&
+        month >= 1 && month <= 12)
+        snprintf(text, HD_WHEN_BYTES, "%d %s %d, %02d:%02d", day, months[month - 1], year, hour,
+                 minute);
+}
+
+double hd_reason_top(const heed_explanation *e)
+{
+    double top = 1e-12;
+
+    for (int i = 0; i < e->reason_count; i++)
+        top = fmax(top, fabs(e->reasons[i].contribution));
+    return top;
+}
+
+bool hd_has_maps(const heed_explanation *e)
+{
+    return e->maps && e->layers > 0 && e->heads > 0 && e->history_count > 0;
+}
+
+double hd_map_weight(const heed_explanation *e, int layer, int head, int t, int s)
+{
+    int64_t n = e->history_count;
+    double sum = 0;
+    int count = 0;
+
+    for (int l = layer < 0 ? 0 : layer; l < (layer < 0 ? e->layers : layer + 1); l++) {
+        for (int h = head < 0 ? 0 : head; h < (head < 0 ? e->heads : head + 1); h++, count++) {
+            double weight = (double)e->maps[(((int64_t)l * e->heads + h) * n + t) * n + s];
+            sum += isfinite(weight) ? weight : 0.0;
+        }
+    }
+    return sum / count;
+}
+
+double hd_draw_map(struct hd_page *page, const heed_explanation *e, int layer, int head, int events,
+                   double x, double y, double cell, bool names, bool tips)
+{
+    int from = e->history_count > events ? e->history_count - events : 0;
+    int n = e->history_count - from;
+    double top = 1e-12, side = n * cell, gap = cell > 10 ? 1.0 : 0.0;
+
+    for (int t = 0; t < n; t++)
+        for (int s = 0; s <= t; s++)
+            top = fmax(top, fabs(hd_map_weight(e, layer, head, from + t, from + s)));
+    /* The outline of the triangle: a causal map has nothing above it. */
+    hd_page_add(page, "<path class=\"a\" d=\"M%f %fV%fH%f", x, y, y + side, x + side);
+    for (int t = n; t > 0; t--)
+        hd_page_add(page, "V%fH%f", y + (t - 1) * cell, x + (t - 1) * cell);
+    hd_page_raw(page, "Z\"/>");
+    for (int t = 0; t < n; t++) {
+        const heed_reason *query = &e->history[from + t];
+        for (int s = 0; s <= t; s++) {
+            double weight = hd_map_weight(e, layer, head, from + t, from + s);
+            /* What could not be told from paper is not drawn. */
+            if (fabs(weight) < 0.02 * top)
+                continue;
+            hd_page_add(page,
+                        "<rect class=\"g %s\" x=\"%f\" y=\"%f\" width=\"%f\" height=\"%f\" "
+                        "fill-opacity=\"%.3f\"",
+                        weight < 0 ? "n" : "p", x + s * cell, y + t * cell, cell - gap, cell - gap,
+                        0.04 + 0.96 * pow(fabs(weight) / top, 0.7));
+            if (tips)
+                hd_page_add(page, "><title>%.48s looks at %.48s: %.3f</title></rect>",
+                            hd_reason_name(query), hd_reason_name(&e->history[from + s]), weight);
+            else
+                hd_page_raw(page, "/>");
+        }
+        if (names)
+            hd_page_add(page, "<text class=\"%s\" x=\"%f\" y=\"%f\" font-size=\"%f\">%.38s</text>",
+                        t == n - 1 ? "i" : "s", x + (t + 1) * cell + 5, y + (t + 0.73) * cell,
+                        cell * 0.72, hd_reason_name(query));
+    }
+    return top;
+}
+
+void hd_draw_history(struct hd_page *page, const heed_explanation *e, double width, double height)
+{
+    int n = e->history_count;
+    double top = 1e-12, low = 0, high = 0, step = width / (n > 0 ? n : 1);
+
+    for (int i = 0; i < n; i++) {
+        double c = e->history[i].contribution;
+        low = fmin(low, c), high = fmax(high, c);
+    }
+    top = fmax(top, high - low);
+    double zero = height * high / top;
+    double bar = fmin(fmax(step * 0.7, 1.0), 18.0);
+    for (int i = 0; i < n; i++) {
+        const heed_reason *r = &e->history[i];
+        double c = r->contribution, tall = fmax(height * fabs(c) / top, 0.75);
+        char when[HD_WHEN_BYTES];
+
+        hd_when_text(r->when, when);
+        hd_page_add(page,
+                    "<g class=\"g\"><rect class=\"%s\" x=\"%f\" y=\"%f\" width=\"%f\" "
+                    "height=\"%f\"/><rect class=\"h\" x=\"%f\" y=\"0\" width=\"%f\" "
+                    "height=\"%f\"/><title>%.60s%s%s: %+.3f</title></g>",
+                    c < 0 ? "n" : "p", i * step + (step - bar) / 2, c < 0 ? zero : zero - tall, bar,
+                    tall, i * step, step, height, hd_reason_name(r), *when ? ", " : "", when, c);
+    }
+    hd_page_add(page, "<path class=\"a\" d=\"M0 %fH%f\"/>", zero, width);
+}
