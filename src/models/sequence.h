@@ -19,17 +19,33 @@ struct hd_sequence_config {
     bool timed;                                /* with a time bias */
 };
 
+/* How a model is trained. All zero takes the recipe's own (hd_sequence_hyper_complete). */
+struct hd_sequence_hyper {
+    int64_t epochs, batch;   /* batch: windows a step */
+    int64_t patience;        /* epochs without a better validation before it ends early */
+    double rate;             /* Adam's, at its highest */
+    double rate_floor;       /* share of it that is left at the last epoch (cosine) */
+    int64_t warmup_steps;
+    double dropout;          /* below 0: none */
+    double beta2, weight_decay, clip_norm;
+    double ema_decay;        /* average of the weights that is validated and kept; below 0: none */
+    double label_smoothing;
+};
+
 struct hd_sequence_train_opts {
     struct hd_sequence_config config;
-    int64_t epochs, batch, patience;
-    double rate, dropout;
+    struct hd_sequence_hyper hyper;
     uint64_t seed;
     heed_pool *pool;
     const char *checkpoint; /* file to keep the state of the run in, or NULL */
     bool resume;            /* from it, if it is there and belongs to the same options and data */
-    heed_progress progress;
-    heed_log log;
+    heed_progress progress; /* what: "epoch", with done and total; and "step" within one */
+    heed_log log;           /* a line per epoch */
 };
+
+/* Fills in the recipe's own where a field is zero, and checks the rest. */
+HEED_CHECKED heed_status hd_sequence_hyper_complete(struct hd_sequence_hyper *hyper,
+                                                    heed_recipe recipe);
 
 /* Trains on every user's events but the last two: the second last validates (and chooses the epoch),
  * the last is the test and is not looked at. Users with fewer than three events only train. */
@@ -37,6 +53,12 @@ HEED_CHECKED heed_status hd_sequence_train(const struct hd_histories *histories,
                                            const struct hd_sequence_train_opts *opts,
                                            hd_sequence **model, heed_train_report *report);
 void hd_sequence_free(hd_sequence *model);
+
+/* Times whole training steps (forward, backward, Adam) on a made-up batch whose lengths are
+ * hd_sequence_bench_length(): step_ms holds `steps` of them, after two that warm up. */
+HEED_CHECKED heed_status hd_sequence_bench(const struct hd_sequence_train_opts *opts, int64_t items,
+                                           int64_t steps, double *step_ms, int64_t *positions);
+int64_t hd_sequence_bench_length(int64_t i, int64_t length);
 
 /* A model file carries its config; item_ids are kept so that the numbers still mean the same items
  * after new items came. item_ids: items strings, in number order; NULL: none. */

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of the sequence model share: the handle's inside. */
+#ifndef HD_SEQUENCE_IMPL_H
+#define HD_SEQUENCE_IMPL_H
+
+#include "models/sequence_batch.h"
+#include "models/sequence_net.h"
+
+struct hd_sequence {
+    struct hd_sequence_config config;
+    heed_params *params;
+    struct hd_sequence_net net;
+    float *output; /* (V, C): what a state is multiplied with; made by hd_sequence_ready() */
+};
+
+HEED_CHECKED heed_status hd_sequence_new(const struct hd_sequence_config *config, uint64_t seed,
+                                         hd_sequence **model);
+
+/* Brings `output` up to the weights: normalised and scaled, so that a score is one dot product. */
+HEED_CHECKED heed_status hd_sequence_ready(hd_sequence *model);
+
+/* hd_sequence_score() with the caller's tape and rows. */
+HEED_CHECKED heed_status hd_sequence_score_with(const hd_sequence *model, heed_tape *tape,
+                                                struct hd_sequence_rows *rows, const int32_t *items,
+                                                const heed_time *times, int64_t count,
+                                                heed_time now, float *scores);
+
+/* `recipe`, `dim` ... as pairs of strings for a file's metadata. */
+#define HD_SEQUENCE_PAIRS 8
+struct hd_sequence_pairs {
+    const char *key[HD_SEQUENCE_PAIRS], *value[HD_SEQUENCE_PAIRS];
+    char text[HD_SEQUENCE_PAIRS][32];
+    int64_t count;
+};
+void hd_sequence_describe(const struct hd_sequence_config *config, struct hd_sequence_pairs *out);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The network behind hd_sequence: its parameters, and one forward pass that reads like the formulas.
+ *
+ * A batch is ragged: sequences laid end to end, no padding. Row r of sequence b is event r -
+ * offset[b] of a window; its state predicts the event that follows. */
+#ifndef HD_SEQUENCE_NET_H
+#define HD_SEQUENCE_NET_H
+
+#include "heed/attention.h"
+#include "heed/nn.h"
+#include "models/sequence.h"
+
+#define HD_SEQUENCE_LAYERS_MAX 32
+#define HD_SEQUENCE_DIM_MAX 4096
+#define HD_SEQUENCE_HEADS_MAX 64
+#define HD_SEQUENCE_LENGTH_MAX 8192
+#define HD_TIME_BUCKETS 129 /* what heed_time_bucket_log() returns at most, plus one */
+
+struct hd_sequence_block {
+    heed_tensor *norm_gain, *norm_bias; /* (C) */
+    heed_tensor *q, *k, *v, *o;         /* SASRec: (C, C) */
+    heed_tensor *ff_gain, *ff_bias;     /* SASRec: (C) */
+    heed_tensor *ff1, *ff1_bias, *ff2, *ff2_bias; /* SASRec: (C, C), (C) */
+    heed_tensor *uvqk;                            /* HSTU: (4 C, C) */
+    heed_tensor *out_gain, *out_bias;             /* HSTU: (C) */
+    heed_tensor *o_bias;                          /* (C) */
+    heed_tensor *position_bias;                   /* HSTU: (H, length) */
+    heed_tensor *time_bias;                       /* HSTU: (H, HD_TIME_BUCKETS), or NULL */
+};
+
+struct hd_sequence_net {
+    struct hd_sequence_config config;
+    heed_tensor *item;                    /* (V, C): what is read, and what is scored against */
+    heed_tensor *position;                /* (length, C): SASRec */
+    heed_tensor *final_gain, *final_bias; /* (C) */
+    struct hd_sequence_block block[HD_SEQUENCE_LAYERS_MAX];
+};
+
+struct hd_sequence_batch {
+    int64_t sequences;
+    const int64_t *offset;        /* sequences + 1 */
+    const int32_t *item;          /* offset[sequences] */
+    const int32_t *position;      /* the same count: the row's place in its window, from 0 */
+    const int64_t *time, *query;  /* when the row's event was, and when its state is asked; or NULL */
+};
+
+/* What a forward pass leaves for explanations: per layer, attention's values, output, weights. */
+struct hd_sequence_trace {
+    heed_tensor *input; /* (N, C) */
+    struct {
+        heed_tensor *v, *out, *weights;
+    } layer[HD_SEQUENCE_LAYERS_MAX];
+};
+
+/* Fills in the recipe's own where config is zero, and checks the rest. */
+HEED_CHECKED heed_status hd_sequence_config_complete(struct hd_sequence_config *config);
+
+/* create: adds the parameters to params, drawn anew; else finds them there (a replica, a file). */
+HEED_CHECKED heed_status hd_sequence_net_bind(struct hd_sequence_net *net,
+                                              const struct hd_sequence_config *config,
+                                              heed_params *params, bool create);
+
+/* States (N, C), ready for the product with the item table. trace: NULL, or one sequence only. */
+HEED_CHECKED heed_status hd_sequence_forward(heed_tape *tape, const struct hd_sequence_net *net,
+                                             const struct hd_sequence_batch *batch, double dropout,
+                                             heed_tensor **state, struct hd_sequence_trace *trace);
+
+/* The table that states are multiplied with, (V, C), and what the products are scaled by. */
+HEED_CHECKED heed_status hd_sequence_output(heed_tape *tape, const struct hd_sequence_net *net,
+                                            heed_tensor **table, double *scale);
+
+#endif
