@@ -180,7 +180,9 @@ static void test_resume_is_exact(void **state)
     opts.hyper.epochs = 5;
     opts.hyper.ema_decay = 0.95;
     train_to(&opts, 1, in_folder("whole"));
-    opts.checkpoint = in_folder("run");
+    char run[256];
+    snprintf(run, sizeof run, "%s", in_folder("run")); /* in_folder's buffers come round again */
+    opts.checkpoint = run;
     ring_init(&ring, true);
     for (int stop = 1; stop <= 40; stop += 3) {
         heed_train_report report;
