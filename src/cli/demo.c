@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define READER "reader-0007" /* of the town of this seed: one with a long history */
+#define READER "u22" /* of the town of this seed: one with a long history */
 
 struct demo_options {
     const char *folder;

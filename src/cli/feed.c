@@ -22,7 +22,7 @@ static const struct hd_flag feed_arguments[] = {
 
 static const struct hd_flag feed_flags[] = {
     {"n", 'n', HD_FLAG_COUNT, AT(n), "N", "items to return", .fallback = "10", .least = 1,
-     .most = 10000},
+     .most = 1000},
     {"at", 0, HD_FLAG_TIME, AT(at), "TIME",
      "as it would have been then: RFC 3339, or milliseconds since 1970; now where not given"},
     {"explain", 0, HD_FLAG_SWITCH, AT(explain), NULL, "with the reasons for each item"},
@@ -110,7 +110,7 @@ const struct hd_command hd_command_feed = {
     .summary = "what one user would be shown now, best first",
     .about = "Nothing that the user has seen comes back. An unknown user, an empty store and an\n"
              "untrained model get an answer too; it says which policy made it, and why that one.",
-    .example = "heed feed reader-0001 -n 5 --explain",
+    .example = "heed feed u22 -n 5 --explain",
     .arguments = feed_arguments,
     .flags = feed_flags,
     .options_bytes = sizeof(struct feed_options),
