@@ -11,7 +11,7 @@
 #define SHOWN_REASONS 12 /* on a terminal; JSON and the page have all */
 
 struct explain_options {
-    const char *user, *item, *html;
+    const char *user, *item, *html, *svg;
     heed_time at;
     bool exact;
 };
@@ -30,6 +30,7 @@ static const struct hd_flag explain_flags[] = {
      "as it would have been then: RFC 3339, or milliseconds since 1970; now where not given"},
     {"html", 0, HD_FLAG_FILE, AT(html), "FILE",
      "write one self-contained page with the attention maps"},
+    {"svg", 0, HD_FLAG_FILE, AT(svg), "FILE", "write the same as one picture"},
     {0},
 };
 
@@ -94,7 +95,7 @@ static heed_status explain_run(struct hd_cli *cli, const void *given)
 {
     const struct explain_options *options = given;
     heed_explain_opts opts = {
-        .exact = options->exact, .maps = options->html != NULL, .at = options->at};
+        .exact = options->exact, .maps = options->html || options->svg, .at = options->at};
     struct hd_session session;
     heed_explanation *e = NULL;
 
@@ -103,12 +104,16 @@ static heed_status explain_run(struct hd_cli *cli, const void *given)
         heed_engine_explain(session.engine, options->user, options->item, &opts, &e);
     if (status == HEED_OK && options->html)
         status = heed_explanation_html(e, options->html);
+    if (status == HEED_OK && options->svg)
+        status = heed_explanation_svg(e, options->svg);
     if (status == HEED_OK && cli->json) {
         status = print_json(e);
     } else if (status == HEED_OK) {
         print_words(cli, e);
         if (options->html)
-            printf("\nThe attention maps are in %s\n", options->html);
+            printf("The attention maps are in %s\n", options->html);
+        if (options->svg)
+            printf("The picture is %s\n", options->svg);
     }
     heed_explanation_free(e);
     hd_session_close(&session);
