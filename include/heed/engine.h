@@ -120,16 +120,26 @@ typedef struct heed_ranking_quality {
 } heed_ranking_quality;
 
 typedef struct heed_evaluation {
-    int64_t users, items;
+    int64_t users, items; /* users whose target was ranked */
     char split_sha256[65];
-    double tie_rate; /* share of the ranked users whose target ties with another item's score */
+    double tie_rate; /* share of the ranked users whose target ties with another item's score; ties
+                        are broken against the model */
     double time_tie_rate; /* share of events that share their user's time with another */
     heed_ranking_quality test, popularity, markov;
     double ci95_ndcg10[2], ci95_hr10[2]; /* bootstrap over users, test */
     double seconds;
+    int64_t repeats; /* users not ranked, because they had seen their target before */
 } heed_evaluation;
 
-/** Leave one out: each user's last event is ranked against the whole catalogue, seen items out. */
+/**
+ * Leave one out: each user's last event is ranked against the whole catalogue, seen items out, by the
+ * current model, by popularity and by a first-order Markov chain.
+ *
+ * Values   split_sha256 is that of a text which anybody can make again: for each user with three
+ *          events or more, users in the byte order of their ids, a line `user item` with the second
+ *          last event's item (the validation) and one with the last event's (the test)
+ * Errors   HEED_E_STATE  no events, no model, or no user with enough events
+ */
 HEED_API HEED_CHECKED heed_status heed_engine_evaluate(heed_engine *engine,
                                                        const heed_progress *progress,
                                                        heed_evaluation *out);
@@ -143,8 +153,10 @@ typedef struct heed_reason {
 
 typedef struct heed_feed_item {
     int rank; /* from 1 */
-    const char *item, *title;
+    const char *item, *title; /* title: NULL where there is none */
     bool sponsored;
+    /* What the policy ordered by, before diversity: sequence: the logarithm of the probability that
+     * the item comes next; popular: events, recent ones more; fresh: days since 1970. */
     double score;
     const heed_reason *reasons; /* strongest first */
     int reason_count;
@@ -152,24 +164,38 @@ typedef struct heed_feed_item {
 
 typedef struct heed_feed_request {
     const char *user;
-    int n;        /* 0: 10 */
-    heed_time at; /* 0: now */
+    int n;        /* 1 to 1,000; 0: 10 */
+    heed_time at; /* 0: now; else what happened after it has not happened yet */
     bool explain; /* with reasons */
-    const char *const *exclude;
+    const char *const *exclude; /* ids of items; unknown ones are passed over */
     int exclude_count;
+    bool unrecorded; /* nobody is shown this answer: it is not kept in decisions.ndjson */
     uint64_t reserved[4];
 } heed_feed_request;
 
+/* One step of the pipeline and what it took. */
+typedef struct heed_feed_step {
+    const char *name; /* "history", "scores", "filter", "select", "diversify", "page", "record" */
+    double us;
+} heed_feed_step;
+
 typedef struct heed_feed {
-    const char *decision, *user;
+    const char *decision, *user; /* decision: 32 digits, no two alike; they rise with time */
     const char *policy; /* "sequence", "popular", "fresh", "empty": which one answered */
     const char *why_policy; /* a sentence: why this policy and not the model */
     int64_t took_us;
     const heed_feed_item *items;
     int count;
+    const heed_feed_step *steps;
+    int step_count;
 } heed_feed;
 
-/** Free the answer with heed_feed_free(). Seen, hidden and excluded items are never in it. */
+/**
+ * What this user is best shown now. Whatever is missing (the user, a model, events, items), there is
+ * an answer, and it says which policy gave it. Seen, hidden, turned away and excluded items are never
+ * in it. Free it with heed_feed_free().
+ * Errors   HEED_E_ARG  no user, or n or exclude_count is out of its range
+ */
 HEED_API HEED_CHECKED heed_status heed_engine_feed(heed_engine *engine,
                                                    const heed_feed_request *request,
                                                    heed_feed **feed);

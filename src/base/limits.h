@@ -20,6 +20,8 @@
 #define HD_TIME_MS_MIN INT64_C(-62135596800000) /* 0001-01-01: what RFC 3339 can write */
 #define HD_TIME_MS_MAX INT64_C(253402300799999) /* 9999-12-31T23:59:59.999 */
 #define HD_DWELL_MS_MAX INT64_C(86400000)       /* a day: nobody looks longer at one thing */
+#define HD_FEED_ITEMS_MAX 1000   /* items of one answer: a page, and room to scroll */
+#define HD_EXCLUDE_MAX 100000    /* items that one request may exclude by name */
 #define HD_HEADER_BYTES_MAX (16 << 20)          /* JSON header of a model file */
 #define HD_TENSORS_MAX 65536                    /* tensors in a model file */
 #define HD_DIM_MAX (INT64_C(1) << 40)           /* one dimension of a tensor */

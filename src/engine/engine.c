@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opening and closing, counting, importing, and handing out the model's file. */
+#include "base/time.h"
+#include "engine/decision.h"
+#include "engine/import.h"
+#include "engine/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define COPY_BYTES ((size_t)1 << 16)
+
+void hd_engine_log(const heed_engine *engine, heed_log_level level, const char *fmt, ...)
+{
+    char text[HD_ERROR_BYTES_MAX];
+    va_list args;
+
+    if (!engine->log.line)
+        return;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    engine->log.line(engine->log.context, level, text);
+}
+
+char *hd_engine_path(const heed_engine *engine, const char *name)
+{
+    size_t bytes = strlen(engine->folder) + strlen(name) + 2;
+    char *path = hd_alloc(bytes, 1);
+
+    if (path)
+        snprintf(path, bytes, "%s/%s", engine->folder, name);
+    return path;
+}
+
+/* Without the file there are feeds all the same, only no memory of them. */
+static void open_decisions(heed_engine *engine)
+{
+    char *path = hd_engine_path(engine, HD_DECISION_FILE);
+
+    if (path)
+        engine->decisions = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (engine->decisions < 0)
+        hd_engine_log(engine, HEED_LOG_WARN, "%s/" HD_DECISION_FILE ": cannot write: %s",
+                      engine->folder, strerror(errno));
+    hd_free(path);
+}
+
+heed_status heed_engine_open(const char *folder, const heed_engine_opts *opts, heed_engine **out)
+{
+    static const heed_engine_opts ordinary;
+    heed_engine *engine;
+
+    if (!opts)
+        opts = &ordinary;
+    if (!folder || !*folder)
+        return hd_fail(HEED_E_ARG, "engine: no folder was given");
+    if (opts->threads < 0 || opts->threads > HD_THREADS_MAX)
+        return hd_fail(HEED_E_ARG, "engine: %d threads, not 0 to %d", opts->threads,
+                       HD_THREADS_MAX);
+    engine = hd_alloc(1, sizeof *engine);
+    if (!engine || !(engine->folder = hd_strdup(folder))) {
+        hd_free(engine);
+        return hd_fail(HEED_E_NOMEM, "engine: no memory");
+    }
+    pthread_mutex_init(&engine->lock, NULL);
+    engine->decisions = -1;
+    engine->threads = opts->threads;
+    engine->clock = opts->clock;
+    engine->log = opts->log;
+    /* Decisions of two processes must not share an id. It need not be unguessable. */
+    if (getentropy(&engine->decision_key, sizeof engine->decision_key) != 0)
+        engine->decision_key = (uint64_t)hd_monotonic_ns() ^ (uint64_t)getpid() << 40;
+    heed_status status = hd_store_open(
+        folder, &(struct hd_store_opts){.must_exist = opts->must_exist}, &engine->store);
+    if (status != HEED_OK) {
+        heed_engine_close(engine);
+        return status;
+    }
+    open_decisions(engine);
+    *out = engine;
+    return HEED_OK;
+}
+
+void heed_engine_close(heed_engine *engine)
+{
+    if (!engine)
+        return;
+    while (engine->desks > 0)
+        hd_arena_free(engine->desk[--engine->desks]);
+    hd_model_drop(engine->model);
+    hd_past_drop(engine->past);
+    hd_items_drop(engine->items);
+    hd_store_close(engine->store);
+    if (engine->decisions >= 0)
+        close(engine->decisions);
+    pthread_mutex_destroy(&engine->lock);
+    hd_free(engine->folder);
+    hd_free(engine);
+}
+
+heed_status hd_desk_take(heed_engine *engine, hd_arena **desk)
+{
+    pthread_mutex_lock(&engine->lock);
+    hd_arena *arena = engine->desks > 0 ? engine->desk[--engine->desks] : NULL;
+    pthread_mutex_unlock(&engine->lock);
+    if (!arena && !(arena = hd_arena_new(0)))
+        return hd_fail(HEED_E_NOMEM, "engine: no memory for a request");
+    hd_arena_reset(arena);
+    *desk = arena;
+    return HEED_OK;
+}
+
+void hd_desk_return(heed_engine *engine, hd_arena *desk)
+{
+    pthread_mutex_lock(&engine->lock);
+    if (desk && engine->desks < HD_DESKS_MAX) {
+        engine->desk[engine->desks++] = desk;
+        desk = NULL;
+    }
+    pthread_mutex_unlock(&engine->lock);
+    hd_arena_free(desk);
+}
+
+heed_status heed_engine_count(heed_engine *engine, heed_engine_counts *out)
+{
+    struct hd_store_counts counts;
+    struct hd_model *model = NULL;
+
+    pthread_mutex_lock(&engine->lock);
+    heed_status status = hd_store_count(engine->store, &counts);
+    if (status == HEED_OK)
+        status = hd_model_take(engine, &model);
+    pthread_mutex_unlock(&engine->lock);
+    if (status == HEED_OK)
+        *out = (heed_engine_counts){.users = counts.users,
+                                    .items = counts.items,
+                                    .events = counts.events,
+                                    .has_times = counts.timed > 0,
+                                    .has_model = model != NULL};
+    hd_model_drop(model);
+    return status;
+}
+
+/* The import has a store handle of its own: feeds go on being answered beside it. */
+heed_status heed_engine_import(heed_engine *engine, heed_import_kind kind, const char *path,
+                               const heed_import_opts *opts, heed_import_report *report)
+{
+    static const heed_import_opts ordinary;
+    hd_store *store = NULL;
+
+    if (!path || !*path)
+        return hd_fail(HEED_E_ARG, "import: no file was given");
+    HD_TRY(hd_store_open(engine->folder, &(struct hd_store_opts){.must_exist = true}, &store));
+    heed_status status = hd_import(store, kind, path, opts ? opts : &ordinary, report);
+    hd_store_close(store);
+    return status;
+}
+
+/* ---- export */
+
+static heed_status copy_bytes(int from, int to, const char *from_path, const char *to_path)
+{
+    heed_status status = HEED_OK;
+    ssize_t got = 0;
+    char *buffer = hd_alloc(COPY_BYTES, 1);
+
+    if (!buffer)
+        return hd_fail(HEED_E_NOMEM, "export: no memory");
+    while (status == HEED_OK && (got = read(from, buffer, COPY_BYTES)) != 0) {
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            status = hd_fail_errno(HEED_E_IO, "%s: cannot read", from_path);
+        for (ssize_t done = 0; status == HEED_OK && done < got;) {
+            ssize_t put = write(to, buffer + done, (size_t)(got - done));
+            if (put < 0 && errno != EINTR)
+                status = hd_fail_errno(HEED_E_IO, "%s: cannot write", to_path);
+            done += put > 0 ? put : 0;
+        }
+    }
+    hd_free(buffer);
+    if (status == HEED_OK && fsync(to) != 0 && errno != EINVAL) /* a pipe has nothing to sync */
+        status = hd_fail_errno(HEED_E_IO, "%s: cannot write", to_path);
+    return status;
+}
+
+/* Written beside and renamed, so that the caller's old file is there until the new one is whole. */
+static heed_status copy_file(const char *from_path, const char *to_path)
+{
+    heed_status status = HEED_OK;
+    size_t bytes = strlen(to_path) + sizeof ".part";
+    char *part = hd_alloc(bytes, 1);
+    int to = -1, from = open(from_path, O_RDONLY | O_CLOEXEC);
+
+    if (!part) {
+        status = hd_fail(HEED_E_NOMEM, "export: no memory");
+        goto done;
+    }
+    snprintf(part, bytes, "%s.part", to_path);
+    if (from < 0) {
+        status = hd_fail_errno(errno == ENOENT ? HEED_E_STATE : HEED_E_IO,
+                               "export: no model has been trained: %s", from_path);
+        goto done;
+    }
+    to = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (to < 0) {
+        status = hd_fail_errno(HEED_E_IO, "%s: cannot write", to_path);
+        goto done;
+    }
+    status = copy_bytes(from, to, from_path, to_path);
+    if (close(to) != 0 && status == HEED_OK)
+        status = hd_fail_errno(HEED_E_IO, "%s: cannot write", to_path);
+    if (status == HEED_OK && rename(part, to_path) != 0)
+        status = hd_fail_errno(HEED_E_IO, "%s: cannot write", to_path);
+    if (status != HEED_OK)
+        unlink(part);
+done:
+    if (from >= 0)
+        close(from);
+    hd_free(part);
+    return status;
+}
+
+heed_status heed_engine_export_model(heed_engine *engine, const char *name, const char *path)
+{
+    if (!name || strcmp(name, "sequence") != 0)
+        return hd_fail(HEED_E_NOTFOUND, "export: there is no model \"%s\": sequence",
+                       name ? name : "");
+    if (!path || !*path)
+        return hd_fail(HEED_E_ARG, "export: no file was given");
+    char *from = hd_engine_path(engine, HD_MODEL_FILE);
+    if (!from)
+        return hd_fail(HEED_E_NOMEM, "export: no memory");
+    heed_status status = copy_file(from, path);
+    hd_free(from);
+    return status;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The model that is served: loaded once, loaded again when its file is another, and never the
+ * reason why a feed fails. Whoever trains replaces the file by rename, so a look at the file's
+ * identity is all that is needed to notice, whichever process it was. */
+#include "engine/state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static heed_status model_load(heed_engine *engine, const char *path, struct hd_model **out)
+{
+    struct hd_store_counts counts;
+    struct hd_model *model;
+    hd_sequence *sequence;
+
+    HD_TRY(hd_store_count(engine->store, &counts));
+    HD_TRY(hd_sequence_load(path, &sequence));
+    const struct hd_sequence_config *config = hd_sequence_config(sequence);
+    /* Items are only ever added, so a model knows as many as the store or fewer. */
+    if (config->items < 1 || config->items > counts.items) {
+        int64_t items = config->items;
+        hd_sequence_free(sequence);
+        return hd_fail(HEED_E_FORMAT,
+                       "%s: it is of %" PRId64 " items, the store holds %" PRId64
+                       ": it belongs to other data",
+                       path, items, counts.items);
+    }
+    model = hd_alloc(1, sizeof *model);
+    if (!model) {
+        hd_sequence_free(sequence);
+        return hd_fail(HEED_E_NOMEM, "model: no memory");
+    }
+    atomic_init(&model->uses, 1);
+    pthread_mutex_init(&model->lock, NULL);
+    model->sequence = sequence;
+    model->config = config;
+    *out = model;
+    return HEED_OK;
+}
+
+/* A file that cannot be used is remembered too, so that it is not tried again at each request. */
+static heed_status refresh(heed_engine *engine)
+{
+    struct stat now = {0};
+    char *path = hd_engine_path(engine, HD_MODEL_FILE);
+
+    if (!path)
+        return hd_fail(HEED_E_NOMEM, "model: no memory");
+    if (stat(path, &now) != 0) {
+        now = (struct stat){0};
+        hd_model_drop(engine->model);
+        engine->model = NULL;
+        engine->model_stat = now;
+        snprintf(engine->model_trouble, sizeof engine->model_trouble, "%s",
+                 errno == ENOENT ? "no model has been trained yet" : strerror(errno));
+    } else if (!same_file(&now, &engine->model_stat)) {
+        struct hd_model *fresh = NULL;
+        heed_status status = model_load(engine, path, &fresh);
+        if (status == HEED_E_NOMEM) {
+            hd_free(path);
+            return status;
+        }
+        if (status != HEED_OK) {
+            snprintf(engine->model_trouble, sizeof engine->model_trouble,
+                     "the model cannot be used: %s", heed_error_message());
+            hd_engine_log(engine, HEED_LOG_ERROR, "%s", engine->model_trouble);
+        }
+        hd_model_drop(engine->model);
+        engine->model = fresh;
+        engine->model_stat = now;
+    }
+    hd_free(path);
+    return HEED_OK;
+}
+
+heed_status hd_model_take(heed_engine *engine, struct hd_model **model)
+{
+    HD_TRY(refresh(engine));
+    if (engine->model)
+        atomic_fetch_add(&engine->model->uses, 1);
+    *model = engine->model;
+    return HEED_OK;
+}
+
+static void seat_free(struct hd_seat *seat)
+{
+    hd_sequence_reader_free(seat->reader);
+    hd_free(seat->scores);
+    hd_free(seat);
+}
+
+void hd_model_drop(struct hd_model *model)
+{
+    if (!model || atomic_fetch_sub(&model->uses, 1) > 1)
+        return;
+    for (struct hd_seat *seat = model->idle, *next; seat; seat = next) {
+        next = seat->next;
+        seat_free(seat);
+    }
+    hd_sequence_free(model->sequence);
+    pthread_mutex_destroy(&model->lock);
+    hd_free(model);
+}
+
+heed_status hd_seat_take(struct hd_model *model, struct hd_seat **out)
+{
+    struct hd_seat *seat;
+
+    pthread_mutex_lock(&model->lock);
+    seat = model->idle;
+    if (seat)
+        model->idle = seat->next;
+    pthread_mutex_unlock(&model->lock);
+    if (!seat) {
+        seat = hd_alloc(1, sizeof *seat);
+        if (!seat)
+            return hd_fail(HEED_E_NOMEM, "model: no memory for a seat");
+        seat->scores = hd_alloc((size_t)model->config->items, sizeof *seat->scores);
+        heed_status status = seat->scores ? hd_sequence_reader_new(model->sequence, &seat->reader)
+                                          : hd_fail(HEED_E_NOMEM, "model: no memory for scores");
+        if (status != HEED_OK) {
+            hd_free(seat->scores);
+            hd_free(seat);
+            return status;
+        }
+    }
+    seat->next = NULL;
+    *out = seat;
+    return HEED_OK;
+}
+
+void hd_seat_return(struct hd_model *model, struct hd_seat *seat)
+{
+    if (!seat)
+        return;
+    pthread_mutex_lock(&model->lock);
+    seat->next = model->idle;
+    model->idle = seat;
+    pthread_mutex_unlock(&model->lock);
+}
