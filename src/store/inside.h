@@ -60,7 +60,8 @@ enum hd_statement {
 struct hd_names {
     hd_map *map;
     int32_t committed; /* how many were there when the transaction began */
-    bool current;      /* holds what the table holds, as of `seen` */
+    bool loaded;       /* holds what the table holds, as of `seen` */
+    bool checked;      /* this transaction has looked whether that is still so */
     int64_t seen;      /* SQLite's data version then */
 };
 

@@ -23,7 +23,7 @@ heed_status hd_names_new(struct hd_names *names)
 void hd_names_rollback(struct hd_names *names)
 {
     hd_map_cut(names->map, names->committed);
-    names->current = false;
+    names->loaded = false;
 }
 
 static bool is_users(const hd_store *store, const struct hd_names *names)
@@ -39,11 +39,13 @@ static heed_status catch_up(hd_store *store, struct hd_names *names)
     sqlite3_stmt *s = NULL;
     int code;
 
-    if (names->current && store->writing)
+    if (store->writing && names->checked)
         return HEED_OK; /* nobody else writes now */
     HD_TRY(hd_store_data_version(store, &version));
-    if (names->current && names->seen == version)
+    if (names->loaded && names->seen == version) {
+        names->checked = store->writing;
         return HEED_OK;
+    }
     HD_TRY(hd_store_statement(store, is_users(store, names) ? STORE_READ_USERS : STORE_READ_ITEMS,
                               &s));
     sqlite3_bind_int64(s, 1, hd_map_count(names->map));
@@ -61,7 +63,8 @@ static heed_status catch_up(hd_store *store, struct hd_names *names)
     HD_TRY(status);
     if (store->writing)
         names->committed = hd_map_count(names->map);
-    names->current = true;
+    names->loaded = true;
+    names->checked = store->writing;
     names->seen = version;
     return HEED_OK;
 }

@@ -212,6 +212,7 @@ heed_status hd_store_begin(hd_store *store)
     }
     store->users.committed = hd_map_count(store->users.map);
     store->items.committed = hd_map_count(store->items.map);
+    store->users.checked = store->items.checked = false;
     return HEED_OK;
 }
 
