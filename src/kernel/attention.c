@@ -266,18 +266,6 @@ VEC_FN vec only(vec x, size_t n)
     return n >= VL ? x : pick(first(n), x, (vec){0});
 }
 
-VEC_FN REAL hmax(vec x)
-{
-#if VEC_AVX512
-    return _mm512_reduce_max_ps((__m512)x);
-#else
-    REAL m = x[0];
-    for (size_t l = 1; l < VL; l++)
-        m = x[l] > m ? x[l] : m;
-    return m;
-#endif
-}
-
 /* What dropout multiplies weights `column` and on with: 0 or keep_scale. */
 VEC_FN vec kept(const struct hd_tile *t, uint64_t row_key, uint64_t column)
 {

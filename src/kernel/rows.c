@@ -137,7 +137,7 @@ static inline vec phi_v(vec x)
     p = fma_v(p, t, all(0.37409196f));
     p = fma_v(p, t, all(1.00002368f));
     p = fma_v(p, t, all(-1.26551223f));
-    vec half = 0.5f * t * exp_v(p - z * z);
+    vec half = 0.5f * t * exp_v(fma_v(x, x * -0.5f, p));
     return pick(x < all(0), half, 1.0f - half);
 }
 #else
@@ -288,26 +288,22 @@ static double sum(const void *x_, size_t n)
 /* NaN wins: it is what a caller must not lose. */
 static REAL max_of(const REAL *x, size_t n)
 {
-    vec m = all((REAL)-INFINITY), bad = {0};
+    vec m0 = all((REAL)-INFINITY), m1 = m0;
+    lanes bad = nan_lanes(m0); /* none */
     size_t i = 0;
-    for (; i + VL <= n; i += VL) {
-        vec v = load(x + i);
-        m = max_v(m, v);
-        bad += v * 0; /* NaN for NaN and infinity */
+    for (; i + 2 * VL <= n; i += 2 * VL) {
+        vec a = load(x + i), b = load(x + i + VL);
+        m0 = max_v(m0, a);
+        m1 = max_v(m1, b);
+        bad |= nan_lanes(a) | nan_lanes(b);
     }
-    REAL best = (REAL)-INFINITY;
-    for (size_t l = 0; l < VL; l++)
-        best = m[l] > best ? m[l] : best;
-    REAL poison = hsum(bad);
+    REAL best = hmax(max_v(m0, m1));
+    bool lost = any_lane(bad);
     for (; i < n; i++) {
         best = x[i] > best ? x[i] : best;
-        poison += x[i] * 0;
+        lost |= x[i] != x[i];
     }
-    if (poison != poison) /* rare: look again, slowly */
-        for (i = 0; i < n; i++)
-            if (x[i] != x[i])
-                return x[i];
-    return best;
+    return lost ? (REAL)NAN : best;
 }
 
 static double max(const void *x, size_t n)

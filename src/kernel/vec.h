@@ -10,6 +10,7 @@
 #ifndef HD_VEC_H
 #define HD_VEC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -106,6 +107,23 @@ VEC_FN REAL hsum(vec x)
 {
     return _mm512_reduce_add_ps((__m512)x);
 }
+
+VEC_FN REAL hmax(vec x)
+{
+    return _mm512_reduce_max_ps((__m512)x);
+}
+
+/* A set of lanes, collected over a row. */
+typedef __mmask16 lanes;
+VEC_FN lanes nan_lanes(vec x)
+{
+    return _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q);
+}
+
+VEC_FN bool any_lane(lanes m)
+{
+    return m != 0;
+}
 #elif VEC_AVX2
 VEC_FN __m256i part_mask(size_t n)
 {
@@ -142,6 +160,24 @@ VEC_FN REAL hsum(vec x)
     __m128 s = _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+VEC_FN REAL hmax(vec x)
+{
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+typedef ivec lanes;
+VEC_FN lanes nan_lanes(vec x)
+{
+    return x != x;
+}
+
+VEC_FN bool any_lane(lanes m)
+{
+    return _mm256_movemask_ps((__m256)m) != 0;
 }
 #else
 VEC_FN vec load_part(const REAL *p, size_t n)
@@ -181,6 +217,28 @@ VEC_FN REAL hsum(vec x)
 #else
     return x[0] + x[1];
 #endif
+}
+
+VEC_FN REAL hmax(vec x)
+{
+    REAL m = x[0];
+    for (size_t i = 1; i < VL; i++)
+        m = x[i] > m ? x[i] : m;
+    return m;
+}
+
+typedef ivec lanes;
+VEC_FN lanes nan_lanes(vec x)
+{
+    return x != x;
+}
+
+VEC_FN bool any_lane(lanes m)
+{
+    INT any = 0;
+    for (size_t i = 0; i < VL; i++)
+        any |= m[i];
+    return any != 0;
 }
 #endif
 
