@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `heed bench attention`: the attention kernels on plain arrays, forward, and forward with backward.
- * Operations are counted as the formula needs them: two products forward, five more backward, half of
- * each where causal. */
+ * `heed bench attention`: the attention kernels on plain arrays, forward, and forward with
+ * backward. Operations are counted as the formula needs them: two products forward, five more
+ * backward, half of each where causal. */
 #include "cli/bench.h"
 #include "cli/commands.h"
 #include "base/limits.h"
@@ -57,9 +57,21 @@ static heed_status fill(struct job *job, const struct shape *s, hd_arena *arena)
             x[i][j] = (float)(2 * hd_random_unit(&rng) - 1);
     }
     heed_attention_arrays *a = &job->arrays;
-    *a = (heed_attention_arrays){.dtype = HEED_F32, .B = s->B, .T = s->L, .S = s->L, .H = s->H,
-                                 .D = s->D, .E = s->D, .q = x[0], .k = x[1], .v = x[2],
-                                 .out = x[3], .dout = x[4], .dq = x[5], .dk = x[6], .dv = x[7]};
+    *a = (heed_attention_arrays){.dtype = HEED_F32,
+                                 .B = s->B,
+                                 .T = s->L,
+                                 .S = s->L,
+                                 .H = s->H,
+                                 .D = s->D,
+                                 .E = s->D,
+                                 .q = x[0],
+                                 .k = x[1],
+                                 .v = x[2],
+                                 .out = x[3],
+                                 .dout = x[4],
+                                 .dq = x[5],
+                                 .dk = x[6],
+                                 .dv = x[7]};
     a->lse = hd_arena_alloc(arena, (size_t)(s->B * s->L * s->H), sizeof(float));
     if (!a->lse)
         return hd_fail(HEED_E_NOMEM, "bench: no memory for attention");
@@ -88,10 +100,11 @@ static void report(const struct hd_cli *cli, struct hd_json_writer *json, const 
     const char *pass = job->backward ? "forward_backward" : "forward";
 
     if (!cli->json) {
-        printf("%-8s (%3lld, %lld, %4lld, %2lld) %-6s %-16s  %9.3f ms  %6.1f GF/s  %3.0f %% of peak\n",
-               "dense", (long long)s->B, (long long)s->H, (long long)s->L, (long long)s->D,
-               job->opts.causal ? "causal" : "", pass, timing->ms, operations / timing->ms * 1e-6,
-               100 * operations / timing->ms * 1e-6 / peak);
+        printf(
+            "%-8s (%3lld, %lld, %4lld, %2lld) %-6s %-16s  %9.3f ms  %6.1f GF/s  %3.0f %% of peak\n",
+            "dense", (long long)s->B, (long long)s->H, (long long)s->L, (long long)s->D,
+            job->opts.causal ? "causal" : "", pass, timing->ms, operations / timing->ms * 1e-6,
+            100 * operations / timing->ms * 1e-6 / peak);
         return;
     }
     hd_json_begin_object(json, NULL);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `heed bench feed`: how long the engine takes to answer, from the request to the decision, with the
- * model loaded and nothing precomputed for the user. A data folder of its own is made for it, filled,
- * and taken away again; what the model has learned does not matter to the time, so it learns for one
- * epoch. */
+ * `heed bench feed`: how long the engine takes to answer, from the request to the decision, with
+ * the model loaded and nothing precomputed for the user. A data folder of its own is made for it,
+ * filled, and taken away again; what the model has learned does not matter to the time, so it
+ * learns for one epoch. */
 #define _XOPEN_SOURCE 700 /* nftw */
 #include "cli/bench.h"
 #include "cli/commands.h"
@@ -26,8 +26,8 @@ struct feed_options {
 #define AT(field) offsetof(struct feed_options, field)
 
 static const struct hd_flag bench_feed_flags[] = {
-    {"items", 0, HD_FLAG_COUNT, AT(items), "N", "in the catalogue", .fallback = "3416",
-     .least = 10, .most = 1000000},
+    {"items", 0, HD_FLAG_COUNT, AT(items), "N", "in the catalogue", .fallback = "3416", .least = 10,
+     .most = 1000000},
     {"history", 0, HD_FLAG_COUNT, AT(history), "N", "events of each user", .fallback = "200",
      .least = 3, .most = 10000},
     {"users", 0, HD_FLAG_COUNT, AT(users), "N", "who ask in turn", .fallback = "100", .least = 1,
@@ -190,8 +190,9 @@ static heed_status bench_feed_run(struct hd_cli *cli, const void *given)
 const struct hd_command hd_command_bench_feed = {
     .name = "bench feed",
     .summary = "how long the engine takes to answer",
-    .about = "In a data folder of its own, which is taken away again; one core. p50 and p99 are of\n"
-             "whole answers: reading the history, the model, all items, filters, the record.",
+    .about =
+        "In a data folder of its own, which is taken away again; one core. p50 and p99 are of\n"
+        "whole answers: reading the history, the model, all items, filters, the record.",
     .example = "heed bench feed --answers 200",
     .flags = bench_feed_flags,
     .options_bytes = sizeof(struct feed_options),

@@ -31,12 +31,18 @@ static const struct shape {
     enum layout layout;
     int64_t M, N, K;
 } shapes[] = {
-    {"projection", NT, 25600, 64, 64},  {"fused projections", NT, 25600, 256, 64},
-    {"narrowing", NT, 25600, 64, 256},  {"weight gradient", TN, 64, 64, 25600},
-    {"wide projection", NT, 25600, 256, 256}, {"logits", NT, 2048, 3416, 64},
-    {"gradient of states", NN, 2048, 64, 3416}, {"gradient of items", TN, 3416, 64, 2048},
-    {"one feed", NT, 1, 3416, 64},      {"scores of a head", NT, 200, 200, 64},
-    {"values of a head", NN, 200, 64, 200}, {"square", NN, 1024, 1024, 1024},
+    {"projection", NT, 25600, 64, 64},
+    {"fused projections", NT, 25600, 256, 64},
+    {"narrowing", NT, 25600, 64, 256},
+    {"weight gradient", TN, 64, 64, 25600},
+    {"wide projection", NT, 25600, 256, 256},
+    {"logits", NT, 2048, 3416, 64},
+    {"gradient of states", NN, 2048, 64, 3416},
+    {"gradient of items", TN, 3416, 64, 2048},
+    {"one feed", NT, 1, 3416, 64},
+    {"scores of a head", NT, 200, 200, 64},
+    {"values of a head", NN, 200, 64, 200},
+    {"square", NN, 1024, 1024, 1024},
 };
 
 struct job {
@@ -74,9 +80,17 @@ static heed_status time_shape(heed_tape *tape, const struct shape *s, double sec
     struct job job = {
         .tape = tape,
         .kernels = hd_kernels(),
-        .product = {.M = s->M, .N = s->N, .K = s->K, .a = a, .a_row = ta ? 1 : s->K,
-                    .a_col = ta ? s->M : 1, .b = b, .b_row = tb ? 1 : s->N,
-                    .b_col = tb ? s->K : 1, .c = c, .c_row = s->N},
+        .product = {.M = s->M,
+                    .N = s->N,
+                    .K = s->K,
+                    .a = a,
+                    .a_row = ta ? 1 : s->K,
+                    .a_col = ta ? s->M : 1,
+                    .b = b,
+                    .b_row = tb ? 1 : s->N,
+                    .b_col = tb ? s->K : 1,
+                    .c = c,
+                    .c_row = s->N},
     };
     heed_status status = a && b && c ? hd_bench_runs(run, &job, seconds, timing)
                                      : hd_fail(HEED_E_NOMEM, "bench: no memory for a product");

@@ -3,8 +3,8 @@
  * What a command is: a row of a table. The table makes the parsing, `--help`, the manual page and
  * shell completion, so that none of them can tell of an option that is not there.
  *
- * A command decides nothing. It fills an options struct of the engine, calls it, and writes down the
- * answer: for people on a terminal, or as one JSON object. */
+ * A command decides nothing. It fills an options struct of the engine, calls it, and writes down
+ * the answer: for people on a terminal, or as one JSON object. */
 #ifndef HD_COMMAND_H
 #define HD_COMMAND_H
 
@@ -32,8 +32,8 @@ struct hd_flag {
     char letter;      /* 'n' is given as -n; 0: none */
     enum hd_flag_kind kind;
     size_t at;
-    const char *value; /* how help writes what it takes: "N", "FILE", "sasrec|hstu" */
-    const char *help;  /* one line, no full stop */
+    const char *value;    /* how help writes what it takes: "N", "FILE", "sasrec|hstu" */
+    const char *help;     /* one line, no full stop */
     const char *fallback; /* parsed where the option is not given; shown by help */
     bool required;
     int64_t least, most; /* of a HD_FLAG_COUNT; most 0: no bound */
@@ -78,9 +78,9 @@ struct hd_globals {
 
 /* A command line, understood. */
 struct hd_call {
-    const struct hd_command *command;  /* NULL: only help is asked for, of `topic` */
+    const struct hd_command *command;     /* NULL: only help is asked for, of `topic` */
     char topic[HD_COMMAND_BYTES_MAX + 1]; /* "": the program; "train": the commands that start so */
-    void *options;                    /* hd_free() it */
+    void *options;                        /* hd_free() it */
     struct hd_globals globals;
 };
 
@@ -91,7 +91,8 @@ struct hd_call {
  */
 HEED_CHECKED heed_status hd_parse(const char *const *words, int count, struct hd_call *call);
 
-/* Sets call->command to the command that the words spell, or call->topic to the beginning of some. */
+/* Sets call->command to the command that the words spell, or call->topic to the beginning of some.
+ */
 HEED_CHECKED heed_status hd_find_command(const char *const *words, int count, struct hd_call *call);
 /* Does the command understand this option of the program? NULL: every one. */
 bool hd_flag_used(const struct hd_command *command, const struct hd_flag *global);

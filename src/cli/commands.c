@@ -33,6 +33,7 @@ const struct hd_command *const hd_commands[] = {
 #endif
     &hd_command_bench_attention,
     &hd_command_bench_gemm,
+    &hd_command_bench_train,
     &hd_command_version,
     &hd_command_help,
     NULL,

@@ -20,6 +20,7 @@ extern const struct hd_command hd_command_export_model;
 extern const struct hd_command hd_command_bench_attention;
 extern const struct hd_command hd_command_bench_feed;
 extern const struct hd_command hd_command_bench_gemm;
+extern const struct hd_command hd_command_bench_train;
 extern const struct hd_command hd_command_help;
 extern const struct hd_command hd_command_version;
 

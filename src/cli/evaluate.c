@@ -111,10 +111,11 @@ static heed_status evaluate_run(struct hd_cli *cli, const void *given)
 const struct hd_command hd_command_evaluate_sequence = {
     .name = "evaluate sequence",
     .summary = "how good the model is, beside popularity and Markov on the same split",
-    .about = "Leave one out: each user's last event is ranked against the whole catalogue, items the\n"
-             "user had before left out, ties counted against the model. NDCG@10 and HR@10 come\n"
-             "with 95 % bootstrap intervals over users. coverage is the share of the catalogue that\n"
-             "occurs in any top 10; Gini is 0 where items occur evenly and 1 where one has it all.",
+    .about =
+        "Leave one out: each user's last event is ranked against the whole catalogue, items the\n"
+        "user had before left out, ties counted against the model. NDCG@10 and HR@10 come\n"
+        "with 95 % bootstrap intervals over users. coverage is the share of the catalogue that\n"
+        "occurs in any top 10; Gini is 0 where items occur evenly and 1 where one has it all.",
     .example = "heed evaluate sequence",
     .flags = evaluate_flags,
     .options_bytes = sizeof(struct evaluate_options),

@@ -68,8 +68,8 @@ static void print_words(const struct hd_cli *cli, const heed_explanation *e)
         e->reason_count ? hd_shown_name(e->reasons[0].title, e->reasons[0].item) : NULL;
 
     printf("%s%s%s is number %" PRId64 " for %s: score %.3f, probability %.2f %%\n\n",
-           hd_style(cli, HD_BOLD), hd_shown_name(e->title, e->item),
-           hd_style(cli, HD_PLAIN), e->rank, e->user, e->score, 100 * e->probability);
+           hd_style(cli, HD_BOLD), hd_shown_name(e->title, e->item), hd_style(cli, HD_PLAIN),
+           e->rank, e->user, e->score, 100 * e->probability);
     for (int i = 0; i < shown; i++)
         most = fmax(most, fabs(e->reasons[i].contribution));
     for (int i = 0; i < shown; i++) {
@@ -80,11 +80,9 @@ static void print_words(const struct hd_cli *cli, const heed_explanation *e)
         printf("  %sand %d events more with less%s\n", hd_style(cli, HD_FAINT),
                e->reason_count - shown, hd_style(cli, HD_PLAIN));
     if (strongest && e->counterfactual_rank != e->rank)
-        printf("\nWithout %s it would be number %" PRId64 ".\n", strongest,
-               e->counterfactual_rank);
+        printf("\nWithout %s it would be number %" PRId64 ".\n", strongest, e->counterfactual_rank);
     else if (strongest)
-        printf("\nWithout %s it would still be number %" PRId64 ".\n", strongest,
-               e->rank);
+        printf("\nWithout %s it would still be number %" PRId64 ".\n", strongest, e->rank);
     printf("%s%s. Comprehensiveness %.4f (random order %.4f; higher is better), sufficiency %.4f "
            "(random order %.4f; lower is better).%s\n",
            hd_style(cli, HD_FAINT), e->method, e->comprehensiveness, e->random_comprehensiveness,
@@ -123,10 +121,11 @@ static heed_status explain_run(struct hd_cli *cli, const void *given)
 const struct hd_command hd_command_explain = {
     .name = "explain",
     .summary = "why one item stands where it does for one user",
-    .about = "Reasons are signed contributions of the user's own events to the item's score. Each\n"
-             "account carries its faithfulness: how much the probability falls when the strongest\n"
-             "reasons are removed (comprehensiveness) or kept alone (sufficiency), beside the same\n"
-             "for a random order (DeYoung et al. 2020).",
+    .about =
+        "Reasons are signed contributions of the user's own events to the item's score. Each\n"
+        "account carries its faithfulness: how much the probability falls when the strongest\n"
+        "reasons are removed (comprehensiveness) or kept alone (sufficiency), beside the same\n"
+        "for a random order (DeYoung et al. 2020).",
     .example = "heed explain u22 i1 --exact --html why.html",
     .arguments = explain_arguments,
     .flags = explain_flags,

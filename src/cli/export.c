@@ -43,8 +43,9 @@ static heed_status export_run(struct hd_cli *cli, const void *given)
 const struct hd_command hd_command_export_model = {
     .name = "export model",
     .summary = "a copy of the model's file, in safetensors",
-    .about = "Python reads it with safetensors.numpy.load_file(); its metadata say the recipe, the\n"
-             "shape and which row is which item.",
+    .about =
+        "Python reads it with safetensors.numpy.load_file(); its metadata say the recipe, the\n"
+        "shape and which row is which item.",
     .example = "heed export model sequence -o model.safetensors",
     .arguments = export_arguments,
     .flags = export_flags,

@@ -212,14 +212,16 @@ static void completion_flag(FILE *out, const struct hd_flag *flag)
     fprintf(out, " %s%s", strlen(flag->name) == 1 ? "-" : "--", flag->name);
 }
 
-/* What may follow an option: file names, folder names, choices, or nothing that could be guessed. */
+/* What may follow an option: file names, folder names, choices, or nothing that could be guessed.
+ */
 static void completion_values(FILE *out, const struct hd_command *command,
                               const struct hd_flag *flags)
 {
     for (const struct hd_flag *f = flags; f && f->name; f++) {
         if (f->kind == HD_FLAG_SWITCH || !hd_flag_used(command, f))
             continue;
-        fprintf(out, "        \"%s %s%s\"", command->name, strlen(f->name) == 1 ? "-" : "--", f->name);
+        fprintf(out, "        \"%s %s%s\"", command->name, strlen(f->name) == 1 ? "-" : "--",
+                f->name);
         if (f->letter && strlen(f->name) > 1)
             fprintf(out, "|\"%s -%c\"", command->name, f->letter);
         fputs(") ", out);
@@ -240,17 +242,18 @@ static void completion_values(FILE *out, const struct hd_command *command,
 
 void hd_completion_bash(FILE *out)
 {
-    fputs("# bash completion for heed; made by `heed help --completion` from the table of commands.\n"
-          "_heed() {\n"
-          "    local cur=${COMP_WORDS[COMP_CWORD]} command= words= w\n"
-          "    local -a typed=()\n"
-          "    for w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
-          "        [[ $w == -* ]] && break\n"
-          "        typed+=(\"$w\")\n"
-          "    done\n"
-          "    for ((w = ${#typed[@]}; w > 0; w--)); do\n"
-          "        case \"${typed[*]:0:w}\" in\n            ",
-          out);
+    fputs(
+        "# bash completion for heed; made by `heed help --completion` from the table of commands.\n"
+        "_heed() {\n"
+        "    local cur=${COMP_WORDS[COMP_CWORD]} command= words= w\n"
+        "    local -a typed=()\n"
+        "    for w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
+        "        [[ $w == -* ]] && break\n"
+        "        typed+=(\"$w\")\n"
+        "    done\n"
+        "    for ((w = ${#typed[@]}; w > 0; w--)); do\n"
+        "        case \"${typed[*]:0:w}\" in\n            ",
+        out);
     for (const struct hd_command *const *c = hd_commands; *c; c++)
         fprintf(out, "%s\"%s\"", c == hd_commands ? "" : "|", (*c)->name);
     fputs(") command=\"${typed[*]:0:w}\"; break ;;\n        esac\n    done\n"
@@ -273,7 +276,8 @@ void hd_completion_bash(FILE *out)
     fputs("        \"\") case \"${typed[*]}\" in\n            \"\") words=\"", out);
     for (const struct hd_command *const *c = hd_commands; *c; c++) {
         size_t length = strcspn((*c)->name, " ");
-        if (c == hd_commands || strncmp((*c)->name, c[-1]->name, length + ((*c)->name[length] == ' ')))
+        if (c == hd_commands ||
+            strncmp((*c)->name, c[-1]->name, length + ((*c)->name[length] == ' ')))
             fprintf(out, " %.*s", (int)length, (*c)->name);
     }
     fputs("\" ;;\n", out);

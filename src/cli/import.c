@@ -20,9 +20,11 @@ static const struct hd_flag file_argument[] = {
     {0},
 };
 
-#define ENCODING_FLAG                                                                              \
-    {"encoding", 0, HD_FLAG_CHOICE, AT(encoding), "utf-8|latin-1", "how titles are written",       \
-     .fallback = "utf-8"}
+#define ENCODING_FLAG                                                                           \
+    {                                                                                           \
+        "encoding", 0, HD_FLAG_CHOICE, AT(encoding), "utf-8|latin-1", "how titles are written", \
+            .fallback = "utf-8"                                                                 \
+    }
 
 static const struct hd_flag interactions_flags[] = {
     {"items", 0, HD_FLAG_FILE, AT(items), "FILE",
@@ -128,9 +130,10 @@ static heed_status items_run(struct hd_cli *cli, const void *options)
 const struct hd_command hd_command_import_events = {
     .name = "import events",
     .summary = "what people looked at, one JSON object a line",
-    .about = "A line is {\"id\",\"ts\",\"user\",\"item\",\"kind\",\"dwell_ms\",...}. Lines that are\n"
-             "there already are counted as duplicates and change nothing; a bad line is named with\n"
-             "its number and reason, and the good ones are kept.",
+    .about =
+        "A line is {\"id\",\"ts\",\"user\",\"item\",\"kind\",\"dwell_ms\",...}. Lines that are\n"
+        "there already are counted as duplicates and change nothing; a bad line is named with\n"
+        "its number and reason, and the good ones are kept.",
     .example = "heed import events town/events.ndjson",
     .arguments = file_argument,
     .flags = plain_flags,
@@ -166,8 +169,9 @@ const struct hd_command hd_command_import_interactions = {
 const struct hd_command hd_command_import_movielens = {
     .name = "import movielens",
     .summary = "MovieLens ratings: ratings.dat, u.data or ratings.csv",
-    .about = "Every rating counts as attention, whatever its stars. The three formats are told apart\n"
-             "by their look. Movie files older than 2015 are in Latin-1: --encoding latin-1.",
+    .about =
+        "Every rating counts as attention, whatever its stars. The three formats are told apart\n"
+        "by their look. Movie files older than 2015 are in Latin-1: --encoding latin-1.",
     .example = "printf '1::10::5::978300760\\n1::20::3::978302109\\n' >ratings.dat\n"
                "printf '10::Jumanji (1995)::Adventure\\n20::Heat (1995)::Crime\\n' >movies.dat\n"
                "heed import movielens ratings.dat --movies movies.dat --data ./films",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The program: reads the command line, runs the command, turns its status into an exit code. The only
- * place that reads the environment. */
+ * The program: reads the command line, runs the command, turns its status into an exit code. The
+ * only place that reads the environment. */
 #include "cli/command.h"
 #include "cli/terminal.h"
 #include "base/memory.h"

@@ -93,8 +93,8 @@ static heed_status unknown_command(const char *name, const char *group)
                    *group ? " " : "", group);
 }
 
-/* The longest command that the first words spell; *used tells how many they are. Where they spell only
- * the beginning of some, call->topic holds it and call->command stays NULL. */
+/* The longest command that the first words spell; *used tells how many they are. Where they spell
+ * only the beginning of some, call->topic holds it and call->command stays NULL. */
 static heed_status find_command(const char *const *words, int count, struct hd_call *call,
                                 int *used)
 {
@@ -424,9 +424,8 @@ static heed_status parse_command(const char *const *words, int count, int *i, st
         HD_TRY(parse_option(words, count, i, call));
     }
     if (*i == count)
-        return call->globals.help
-                   ? HEED_OK
-                   : hd_fail(HEED_E_ARG, "which command? `heed help` lists them");
+        return call->globals.help ? HEED_OK
+                                  : hd_fail(HEED_E_ARG, "which command? `heed help` lists them");
     HD_TRY(find_command(words + *i, count - *i, call, &used));
     *i += used;
     if (call->command)
@@ -436,7 +435,8 @@ static heed_status parse_command(const char *const *words, int count, int *i, st
             call->globals.help = true;
     if (call->globals.help)
         return HEED_OK;
-    return hd_fail(HEED_E_ARG, "%s: which one? `heed help %s` lists them", call->topic, call->topic);
+    return hd_fail(HEED_E_ARG, "%s: which one? `heed help %s` lists them", call->topic,
+                   call->topic);
 }
 
 heed_status hd_parse(const char *const *words, int count, struct hd_call *call)

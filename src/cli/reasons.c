@@ -33,8 +33,8 @@ void hd_print_reason(const struct hd_cli *cli, const heed_reason *reason, double
 
     hd_fit(name, hd_shown_name(reason->title, reason->item), columns);
     hd_bar(bar, most > 0 ? fabs(reason->contribution) / most : 0, 16);
-    printf("%s  %+8.3f %s%s%s\n", name, reason->contribution,
-           hd_style(cli, up ? HD_GREEN : HD_RED), bar, hd_style(cli, HD_PLAIN));
+    printf("%s  %+8.3f %s%s%s\n", name, reason->contribution, hd_style(cli, up ? HD_GREEN : HD_RED),
+           bar, hd_style(cli, HD_PLAIN));
 }
 
 int hd_title_columns(const struct hd_cli *cli, int beside)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What commands that touch a data folder share: the open engine, with its progress and log on stderr. */
+ * What commands that touch a data folder share: the open engine, with its progress and log on
+ * stderr. */
 #ifndef HD_SESSION_H
 #define HD_SESSION_H
 

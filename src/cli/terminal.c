@@ -55,7 +55,8 @@ int hd_terminal_columns(FILE *stream)
 
 const char *hd_style(const struct hd_cli *cli, enum hd_style style)
 {
-    static const char *const escapes[] = {"\033[0m", "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[34m"};
+    static const char *const escapes[] = {"\033[0m",  "\033[1m",  "\033[2m",
+                                          "\033[32m", "\033[31m", "\033[34m"};
 
     return cli->color ? escapes[style] : "";
 }
@@ -74,7 +75,8 @@ void hd_bar(char *out, double share, int cells)
     }
 }
 
-/* East Asian letters take two columns; this tells the blocks that titles use, not all of Unicode. */
+/* East Asian letters take two columns; this tells the blocks that titles use, not all of Unicode.
+ */
 static int letter_columns(const unsigned char *at, int bytes)
 {
     uint32_t c = at[0];
@@ -166,7 +168,8 @@ void hd_meter_init(struct hd_meter *meter, const char *name)
 
 static void draw(const struct hd_meter *meter, int64_t done, int64_t total, double now)
 {
-    double seconds = now - meter->start, rate = seconds > 0 ? (double)(done - meter->first) / seconds : 0;
+    double seconds = now - meter->start,
+           rate = seconds > 0 ? (double)(done - meter->first) / seconds : 0;
     char bar[3 * 24 + 1], left[32] = "";
 
     if (total > 0 && rate > 0 && total > done)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Writing for people: colour where it is wanted, bars, progress on stderr, and the interruption that
- * Ctrl-C asks for. */
+ * Writing for people: colour where it is wanted, bars, progress on stderr, and the interruption
+ * that Ctrl-C asks for. */
 #ifndef HD_TERMINAL_H
 #define HD_TERMINAL_H
 
@@ -30,14 +30,15 @@ void hd_fit(char *out, const char *text, int columns);
 /* 12,345,678 in one of eight buffers that take turns. */
 const char *hd_thousands(int64_t value);
 
-/* What heed_progress.report is set to, with a struct hd_meter as its context. On a terminal one line
- * that redraws itself ten times a second, else a line every few seconds. confined to one thread at a
- * time, as the engine promises. */
+/* What heed_progress.report is set to, with a struct hd_meter as its context. On a terminal one
+ * line that redraws itself ten times a second, else a line every few seconds. confined to one
+ * thread at a time, as the engine promises. */
 struct hd_meter {
     const char *name;    /* what the line begins with */
     double start, drawn; /* seconds, monotonic */
     char what[64];       /* of the last report */
-    int64_t first, last; /* of this part of the job: a part that starts again has a rate of its own */
+    int64_t first,
+        last; /* of this part of the job: a part that starts again has a rate of its own */
     bool terminal, dirty;
 };
 void hd_meter_init(struct hd_meter *meter, const char *name);

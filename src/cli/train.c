@@ -27,7 +27,8 @@ static const struct hd_flag train_flags[] = {
     {"length", 0, HD_FLAG_COUNT, AT(length), "N", "events the model sees at once", .least = 1},
     {"batch", 0, HD_FLAG_COUNT, AT(batch), "N", "histories in a step", .least = 1},
     {"rate", 0, HD_FLAG_NUMBER, AT(rate), "X", "learning rate at its highest"},
-    {"dropout", 0, HD_FLAG_NUMBER, AT(dropout), "X", "share of activations left out; below 0: none"},
+    {"dropout", 0, HD_FLAG_NUMBER, AT(dropout), "X",
+     "share of activations left out; below 0: none"},
     {"seed", 0, HD_FLAG_SEED, AT(seed), "N", "same seed, same model, whatever the threads",
      .fallback = "1"},
     {"threads", 0, HD_FLAG_COUNT, AT(threads), "N", "processors to use; all where not given",
@@ -66,7 +67,8 @@ static heed_status print_report(const struct hd_cli *cli, const heed_train_repor
     printf("%.1f s on %d %s, %s positions/s, peak memory %.0f MiB\n", r->train_seconds, r->threads,
            r->threads == 1 ? "thread" : "threads", hd_thousands((int64_t)r->positions_per_second),
            r->peak_rss_mib);
-    printf("It is now the model of %s. `heed evaluate sequence` tells how good it is.\n", cli->data);
+    printf("It is now the model of %s. `heed evaluate sequence` tells how good it is.\n",
+           cli->data);
     return HEED_OK;
 }
 
@@ -90,8 +92,7 @@ static heed_status train_run(struct hd_cli *cli, const void *given)
     };
 
     if (options->recipe)
-        opts.recipe =
-            strcmp(options->recipe, "hstu") == 0 ? HEED_RECIPE_HSTU : HEED_RECIPE_SASREC;
+        opts.recipe = strcmp(options->recipe, "hstu") == 0 ? HEED_RECIPE_HSTU : HEED_RECIPE_SASREC;
     HD_TRY(hd_session_open(&session, cli, "train", false, (int)options->threads));
     opts.progress = session.progress;
     heed_status status = heed_engine_train(session.engine, &opts, &report);
@@ -105,10 +106,11 @@ static heed_status train_run(struct hd_cli *cli, const void *given)
 const struct hd_command hd_command_train_sequence = {
     .name = "train sequence",
     .summary = "learn what comes next from everybody's history",
-    .about = "Each user's last event is held out for `heed evaluate`, the one before it chooses the\n"
-             "epoch; the model learns from the rest. What is not given is the recipe's own choice.\n"
-             "The result replaces the data folder's model. An interrupted run leaves the old model\n"
-             "and a checkpoint, from which --resume goes on to the same bits.",
+    .about =
+        "Each user's last event is held out for `heed evaluate`, the one before it chooses the\n"
+        "epoch; the model learns from the rest. What is not given is the recipe's own choice.\n"
+        "The result replaces the data folder's model. An interrupted run leaves the old model\n"
+        "and a checkpoint, from which --resume goes on to the same bits.",
     .example = "heed train sequence --epochs 10 --seed 1",
     .flags = train_flags,
     .options_bytes = sizeof(struct train_options),

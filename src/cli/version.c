@@ -26,8 +26,8 @@ static heed_status version_run(struct hd_cli *cli, const void *options)
     if (cli->json)
         return print_json();
     printf("heed %s\n", heed_version());
-    printf("commit %s, %s, %s, instructions %s\n", HD_BUILD_COMMIT, HD_BUILD_COMPILER, HD_BUILD_TYPE,
-           hd_kernels()->name);
+    printf("commit %s, %s, %s, instructions %s\n", HD_BUILD_COMMIT, HD_BUILD_COMPILER,
+           HD_BUILD_TYPE, hd_kernels()->name);
     return HEED_OK;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The table of commands: what is understood, and what is said where it is not. The table here is the
- * test's own, so that it can hold every kind of option. */
+ * The table of commands: what is understood, and what is said where it is not. The table here is
+ * the test's own, so that it can hold every kind of option. */
 #include "base/memory.h"
 #include "cli/command.h"
 
@@ -43,19 +43,24 @@ static heed_status run(struct hd_cli *cli, const void *given)
     return HEED_OK;
 }
 
-static const struct hd_command feed = {.name = "feed", .summary = "a feed", .example = "heed feed ann",
-                                       .arguments = arguments, .flags = flags,
+static const struct hd_command feed = {.name = "feed",
+                                       .summary = "a feed",
+                                       .example = "heed feed ann",
+                                       .arguments = arguments,
+                                       .flags = flags,
                                        .options_bytes = sizeof(struct options),
-                                       .uses = HD_USES_DATA | HD_USES_JSON, .run = run};
+                                       .uses = HD_USES_DATA | HD_USES_JSON,
+                                       .run = run};
 static const struct hd_flag save_flags[] = {
     {"output", 'o', HD_FLAG_FILE, AT(output), "FILE", "where", .required = true}, {0}};
-static const struct hd_command train_sequence = {.name = "train sequence", .summary = "learn",
+static const struct hd_command train_sequence = {.name = "train sequence",
+                                                 .summary = "learn",
                                                  .example = "heed train sequence -o x",
                                                  .flags = save_flags,
                                                  .options_bytes = sizeof(struct options),
                                                  .run = run};
-static const struct hd_command train_text = {.name = "train text", .summary = "read",
-                                             .example = "heed train text", .run = run};
+static const struct hd_command train_text = {
+    .name = "train text", .summary = "read", .example = "heed train text", .run = run};
 const struct hd_flag hd_global_flags[] = {
     {"data", 0, HD_FLAG_FOLDER, offsetof(struct hd_globals, data), "DIR", "the folder"},
     {"json", 0, HD_FLAG_SWITCH, offsetof(struct hd_globals, json), NULL, "as JSON"},
