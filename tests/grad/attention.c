@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Attention's backward on the tape: queries, keys, values and both tables of biases, for every kind of
+ * weight, mask and batch. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "gradcheck.h"
+#include "heed/attention.h"
+
+#define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
+
+struct how {
+    heed_attention_opts opts;
+    bool position, time, sliced;
+};
+
+/* Inputs: q, k, v, then the tables that there are. */
+static heed_status build(heed_tape *tape, heed_tensor **in, void *arg, heed_tensor **out)
+{
+    const struct how *how = arg;
+    heed_attention_bias bias = {0};
+    int next = 3;
+
+    if (how->position)
+        bias.position = in[next++];
+    if (how->time)
+        bias.time = in[next++];
+    return heed_attention(tape, in[0], in[1], in[2], &bias, &how->opts, out, NULL);
+}
+
+/* One product's columns hold q, k and v, as in a model: (N, 3 H D). */
+static heed_status build_sliced(heed_tape *tape, heed_tensor **in, void *arg, heed_tensor **out)
+{
+    const struct how *how = arg;
+    heed_tensor *part[3];
+    int64_t N = in[0]->dim[0], width = in[0]->dim[1] / 3, H = 2;
+
+    for (int i = 0; i < 3; i++) {
+        HD_TRY(heed_slice(tape, in[0], 1, i * width, width, &part[i]));
+        HD_TRY(heed_reshape(tape, part[i], (int64_t[]){N, H, width / H}, 3, &part[i]));
+    }
+    return heed_attention(tape, part[0], part[1], part[2], NULL, &how->opts, out, NULL);
+}
+
+static const int64_t key_times[] = {0, 1500, 9000, 400000, 400001, 86400000, 86500000,
+                                    0, 10,   20,   5000000, 70000000};
+static const int64_t query_times[] = {1500, 9000, 400000, 400001, 86400000, 86500000, 86500001,
+                                      10,   20,   5000000, 70000000, 70000000};
+static const int64_t offsets[] = {0, 7, 7, 8, 12};
+static const int64_t lengths[] = {3, 6};
+
+static void test_ragged(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 48; i++) {
+        struct how how = {.opts = {.weight = i % 2 ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX,
+                                   .causal = i / 2 % 2, .offsets = offsets, .sequences = 4,
+                                   .key_times = key_times, .query_times = query_times,
+                                   .dropout = i / 16 == 1 ? 0.3 : 0},
+                          .position = i / 4 % 2, .time = i / 8 % 2};
+        int64_t D = i / 16 == 2 ? 5 : 2, E = i / 16 == 2 ? 3 : 2;
+        struct gc_case gc = {"ragged attention", build, &how, 3 + how.position + how.time,
+                             {{3, {12, 2, D}}, {3, {12, 2, D}}, {3, {12, 2, E}}, {2, {2, 4}},
+                              {2, {2, 20}}}};
+        if (!how.position) {
+            gc.input[3].dim[0] = 2, gc.input[3].dim[1] = 20;
+        }
+        assert_true(gc_check(&gc));
+    }
+}
+
+static void test_padded(void **state)
+{
+    (void)state;
+    static const int64_t shapes[][2] = {{6, 6}, {4, 6}, {7, 6}, {1, 6}}; /* T, S */
+    for (int i = 0; i < 32; i++) {
+        int64_t T = shapes[i / 8][0], S = shapes[i / 8][1];
+        struct how how = {.opts = {.weight = i % 2 ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX,
+                                   .causal = i / 2 % 2, .scale = i % 2 ? 0.7 : 0,
+                                   .lengths = i / 4 % 2 ? lengths : NULL},
+                          .position = true};
+        struct gc_case gc = {"padded attention", build, &how, 4,
+                             {{4, {2, T, 2, 3}}, {4, {2, S, 2, 3}}, {4, {2, S, 2, 3}}, {2, {2, 3}}}};
+        assert_true(gc_check(&gc));
+    }
+}
+
+static void test_columns_of_one_product(void **state)
+{
+    (void)state;
+    struct how how = {.opts = {.causal = true, .offsets = offsets, .sequences = 4}};
+    struct gc_case gc = {"sliced attention", build_sliced, &how, 1, {{2, {12, 18}}}};
+    assert_true(gc_check(&gc));
+}
+
+/* Past one block of keys: the running maximum and what is recomputed from it. */
+static void test_long(void **state)
+{
+    (void)state;
+    static const int64_t two[] = {0, 67, 140};
+    for (int i = 0; i < 4; i++) {
+        struct how how = {.opts = {.weight = i % 2 ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX,
+                                   .causal = i / 2 % 2, .offsets = two, .sequences = 2},
+                          .position = true};
+        struct gc_case gc = {"long attention", build, &how, 4,
+                             {{3, {140, 1, 2}}, {3, {140, 1, 2}}, {3, {140, 1, 1}}, {2, {1, 70}}}};
+        assert_true(gc_check(&gc));
+    }
+}
+
+/* Once warm, a step takes nothing from the heap. Gradients that nobody wants are not kept. */
+static void test_memory(void **state)
+{
+    (void)state;
+    heed_tape *tape;
+    static float x[140 * 24];
+    size_t warm = 0;
+
+    assert_int_equal(heed_tape_new(NULL, 1, &tape), HEED_OK);
+    for (int step = 0; step < 5; step++) {
+        heed_tensor *q, *k, *v, *out, *flat, *loss, *w, *ones;
+        static const int64_t two[] = {0, 67, 140};
+        heed_attention_opts o = {.causal = true, .offsets = two, .sequences = 2, .dropout = 0.1};
+        heed_tape_reset(tape);
+        const int64_t dim[] = {140, 2, 12};
+        assert_int_equal(heed_tensor_wrap(tape, HEED_F32, x, dim, 3, true, &q), HEED_OK);
+        assert_int_equal(heed_tensor_wrap(tape, HEED_F32, x, dim, 3, false, &k), HEED_OK);
+        assert_int_equal(heed_tensor_wrap(tape, HEED_F32, x, dim, 3, false, &v), HEED_OK);
+        assert_int_equal(heed_attention(tape, q, k, v, NULL, &o, &out, NULL), HEED_OK);
+        const int64_t line[] = {1, 140 * 24};
+        assert_int_equal(heed_reshape(tape, out, line, 2, &flat), HEED_OK);
+        assert_int_equal(heed_tensor_wrap(tape, HEED_F32, x, line, 2, false, &ones), HEED_OK);
+        assert_int_equal(heed_linear(tape, flat, ones, NULL, &w), HEED_OK);
+        assert_int_equal(heed_reshape(tape, w, NULL, 0, &loss), HEED_OK);
+        assert_int_equal(heed_tape_backward(tape, loss), HEED_OK);
+        if (step == 1)
+            warm = heed_tape_bytes(tape);
+        if (step > 1)
+            assert_int_equal(heed_tape_bytes(tape), warm);
+    }
+    heed_tape_free(tape);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ragged), cmocka_unit_test(test_padded),
+        cmocka_unit_test(test_columns_of_one_product), cmocka_unit_test(test_long),
+        cmocka_unit_test(test_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Attention by its definition, in double, and random calls to hold the library against it: shapes that
+ * lean to the edges, any layout, biases, padding, ragged batches. Each array ends at a page that
+ * cannot be read, so that a step too far is a crash and not a number.
+ *
+ * Beside each value stands the mass from which its error bound is made: the same formula with absolute
+ * values, times 1 + the mass of the score, since exp() turns an absolute error of a score into a
+ * relative one of its weight (and SiLU's slope and curvature are at most 1.1). */
+#ifndef HEED_NAIVE_ATTENTION_H
+#define HEED_NAIVE_ATTENTION_H
+
+#include "base/random.h"
+#include "heed/attention.h"
+
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define NA_ARRAYS_MAX 32
+
+struct na_value {
+    double value, mass;
+};
+
+struct na_call {
+    heed_attention_opts opts;
+    heed_attention_arrays a;
+    int64_t q_rows, k_rows; /* in all sequences */
+    bool biased, timed, padded;
+    void *map[NA_ARRAYS_MAX];
+    size_t map_bytes[NA_ARRAYS_MAX];
+    int maps;
+};
+
+static inline uint64_t na_seed(void)
+{
+    const char *text = getenv("HEED_SEED");
+    return text ? strtoull(text, NULL, 0) : 20261120;
+}
+
+/* bytes of zeros that end where reading faults. */
+static inline void *na_memory(struct na_call *c, size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (bytes + page - 1) / page * page;
+    char *map = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED || c->maps == NA_ARRAYS_MAX || mprotect(map + room, page, PROT_NONE)) {
+        perror("mmap");
+        exit(1);
+    }
+    c->map[c->maps] = map, c->map_bytes[c->maps++] = room + page;
+    return map + room - bytes;
+}
+
+static inline void na_free(struct na_call *c)
+{
+    for (int i = 0; i < c->maps; i++)
+        munmap(c->map[i], c->map_bytes[i]);
+    c->maps = 0;
+}
+
+static inline size_t na_item(const struct na_call *c)
+{
+    return c->a.dtype == HEED_F32 ? 4 : 8;
+}
+
+static inline double na_get(const struct na_call *c, const void *x, int64_t i)
+{
+    return c->a.dtype == HEED_F32 ? (double)((const float *)x)[i] : ((const double *)x)[i];
+}
+
+static inline void na_put(const struct na_call *c, void *x, int64_t i, double value)
+{
+    if (c->a.dtype == HEED_F32)
+        ((float *)x)[i] = (float)value;
+    else
+        ((double *)x)[i] = value;
+}
+
+/* A random array of n elements. */
+static inline void *na_numbers(struct na_call *c, heed_rng *rng, int64_t n, double scale)
+{
+    void *x = na_memory(c, (size_t)n * na_item(c));
+    for (int64_t i = 0; i < n; i++)
+        na_put(c, x, i, scale * hd_random_normal(rng));
+    return x;
+}
+
+/* 0, 1, each side of a vector or a tile, or anything below most. */
+static inline int64_t na_length(heed_rng *rng, int64_t most)
+{
+    static const int64_t edges[] = {0, 1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129, 257, 300};
+    int64_t n = hd_random_below(rng, 2) ? edges[hd_random_below(rng, sizeof edges / sizeof *edges)]
+                                        : (int64_t)hd_random_below(rng, (uint64_t)most + 1);
+    return n <= most ? n : most;
+}
+
+/* Batch, row and head strides of one of three layouts, or of columns in something wider; returns the
+ * elements from the first to the end of the last. */
+static inline int64_t na_layout(heed_rng *rng, bool ragged, int64_t B, int64_t L, int64_t H,
+                                int64_t D, int64_t stride[3])
+{
+    switch (hd_random_below(rng, ragged ? 2 : 3)) {
+    case 0: /* (B, L, H, D) */
+        stride[0] = L * H * D, stride[1] = H * D, stride[2] = D;
+        break;
+    case 1: /* the same, among other columns */
+        stride[1] = H * D + 1 + (int64_t)hd_random_below(rng, 40);
+        stride[0] = L * stride[1], stride[2] = D;
+        break;
+    default: /* (B, H, L, D) */
+        stride[0] = H * L * D, stride[1] = D, stride[2] = L * D;
+    }
+    if (B * L * H * D == 0)
+        return 0;
+    return (B - 1) * stride[0] + (L - 1) * stride[1] + (H - 1) * stride[2] + D;
+}
+
+/* What a random call may have; scores stay small where `mild`. */
+struct na_kind {
+    heed_dtype dtype;
+    int64_t length_max, width_max;
+    bool ragged;
+};
+
+static inline void na_times(struct na_call *c, heed_rng *rng, int64_t rows, const int64_t **out,
+                            int64_t ahead)
+{
+    int64_t *times = na_memory(c, (size_t)rows * sizeof *times), now = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        now += (int64_t)hd_random_below(rng, UINT64_C(1) << hd_random_below(rng, 40));
+        times[i] = now + ahead;
+    }
+    *out = times;
+}
+
+static inline struct na_call na_random(heed_rng *rng, struct na_kind kind)
+{
+    struct na_call c = {0};
+    heed_attention_arrays *a = &c.a;
+    heed_attention_opts *o = &c.opts;
+    bool ragged = kind.ragged;
+    int64_t span;
+
+    a->dtype = kind.dtype;
+    a->B = (int64_t)hd_random_below(rng, 4), a->H = 1 + (int64_t)hd_random_below(rng, 3);
+    a->T = na_length(rng, kind.length_max);
+    a->S = hd_random_below(rng, 2) || ragged ? a->T : na_length(rng, kind.length_max);
+    a->D = na_length(rng, kind.width_max);
+    a->E = hd_random_below(rng, 2) ? a->D : na_length(rng, kind.width_max);
+    o->weight = hd_random_below(rng, 2) ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX;
+    o->causal = hd_random_below(rng, 2);
+    o->scale = hd_random_below(rng, 2) ? 0 : 0.1 + hd_random_unit(rng);
+    c.q_rows = a->B * a->T, c.k_rows = a->B * a->S;
+    if (ragged) {
+        int64_t *offsets = na_memory(&c, (size_t)(a->B + 1) * sizeof *offsets);
+        for (int64_t b = 0; b < a->B; b++)
+            offsets[b + 1] = offsets[b] + na_length(rng, kind.length_max);
+        o->offsets = offsets, o->sequences = a->B;
+        c.q_rows = c.k_rows = a->T = a->S = offsets[a->B];
+    } else if (hd_random_below(rng, 2)) {
+        int64_t *lengths = na_memory(&c, (size_t)a->B * sizeof *lengths);
+        for (int64_t b = 0; b < a->B; b++)
+            lengths[b] = (int64_t)hd_random_below(rng, (uint64_t)a->S + 1);
+        o->lengths = lengths, c.padded = true;
+    }
+    int64_t B = ragged ? 1 : a->B; /* one run of rows, or one for each sequence */
+    span = na_layout(rng, ragged, B, a->T, a->H, a->D, a->q_stride);
+    a->q = na_numbers(&c, rng, span, 1), a->dq = na_numbers(&c, rng, span, 1);
+    span = na_layout(rng, ragged, B, a->S, a->H, a->D, a->k_stride);
+    a->k = na_numbers(&c, rng, span, 1), a->dk = na_numbers(&c, rng, span, 1);
+    span = na_layout(rng, ragged, B, a->S, a->H, a->E, a->v_stride);
+    a->v = na_numbers(&c, rng, span, 1), a->dv = na_numbers(&c, rng, span, 1);
+    span = na_layout(rng, ragged, B, a->T, a->H, a->E, a->out_stride);
+    a->out = na_numbers(&c, rng, span, 1), a->dout = na_numbers(&c, rng, span, 1);
+    a->lse = na_numbers(&c, rng, a->H * c.q_rows, 1);
+    if (!ragged || a->B <= 1)
+        a->weights = na_numbers(&c, rng, a->B * a->H * a->T * a->S, 1);
+    if (hd_random_below(rng, 2)) {
+        a->P = 1 + (int64_t)hd_random_below(rng, (uint64_t)(2 * kind.length_max));
+        a->position = na_numbers(&c, rng, a->H * a->P, 1);
+        a->dposition = na_numbers(&c, rng, a->H * a->P, 0);
+        c.biased = true;
+    }
+    if (hd_random_below(rng, 3) == 0) {
+        a->W = 1 + (int64_t)hd_random_below(rng, 140);
+        a->time = na_numbers(&c, rng, a->H * a->W, 1);
+        a->dtime = na_numbers(&c, rng, a->H * a->W, 0);
+        na_times(&c, rng, c.k_rows, &o->key_times, 0);
+        na_times(&c, rng, c.q_rows, &o->query_times, 7777);
+        c.timed = true;
+    }
+    return c;
+}
+
+/* ---- the definition */
+
+struct na_sequence {
+    int64_t b, T, S, visible, q_row, k_row; /* rows: of the first, among all */
+};
+
+static inline struct na_sequence na_sequence(const struct na_call *c, int64_t b)
+{
+    const heed_attention_arrays *a = &c->a;
+    if (c->opts.offsets) {
+        int64_t row = c->opts.offsets[b], n = c->opts.offsets[b + 1] - row;
+        return (struct na_sequence){b, n, n, n, row, row};
+    }
+    int64_t visible = c->opts.lengths ? c->opts.lengths[b] : a->S;
+    return (struct na_sequence){b, a->T, a->S, visible, b * a->T, b * a->S};
+}
+
+/* Where row i of head h of a sequence starts in an array of that stride. */
+static inline int64_t na_at(const struct na_call *c, const int64_t stride[3], int64_t b, int64_t row,
+                            int64_t i, int64_t h)
+{
+    return c->opts.offsets ? (row + i) * stride[1] + h * stride[2]
+                           : b * stride[0] + i * stride[1] + h * stride[2];
+}
+
+static inline bool na_sees(const struct na_call *c, const struct na_sequence *s, int64_t t, int64_t j)
+{
+    return j < s->visible && (!c->opts.causal || j <= t + s->S - s->T);
+}
+
+static inline int64_t na_position_entry(const struct na_call *c, const struct na_sequence *s,
+                                        int64_t t, int64_t j)
+{
+    int64_t back = t + s->S - s->T - j;
+    return back < 0 ? -1 : c->a.P - 1 - (back < c->a.P - 1 ? back : c->a.P - 1);
+}
+
+static inline int64_t na_time_entry(const struct na_call *c, const struct na_sequence *s, int64_t t,
+                                    int64_t j)
+{
+    int64_t span = c->opts.query_times[s->q_row + t] - c->opts.key_times[s->k_row + j];
+    double seconds = fabs((double)(float)span) / 1000;
+    int64_t bucket = seconds > 1 ? (int64_t)floor(log(seconds) / 0.301) : 0;
+    bucket = bucket > 128 ? 128 : bucket;
+    return bucket < c->a.W ? bucket : c->a.W - 1;
+}
+
+static inline double na_scale(const struct na_call *c)
+{
+    if (c->opts.scale != 0)
+        return c->opts.scale;
+    return c->opts.weight == HEED_WEIGHT_SOFTMAX && c->a.D ? 1 / sqrt((double)c->a.D) : 1;
+}
+
+static inline struct na_value na_score(const struct na_call *c, const struct na_sequence *s,
+                                       int64_t h, int64_t t, int64_t j)
+{
+    const heed_attention_arrays *a = &c->a;
+    int64_t q = na_at(c, a->q_stride, s->b, s->q_row, t, h);
+    int64_t k = na_at(c, a->k_stride, s->b, s->k_row, j, h);
+    struct na_value x = {0, 0};
+    for (int64_t d = 0; d < a->D; d++) {
+        double y = na_scale(c) * na_get(c, a->q, q + d) * na_get(c, a->k, k + d);
+        x.value += y, x.mass += fabs(y);
+    }
+    int64_t entry = c->biased ? na_position_entry(c, s, t, j) : -1;
+    double bias = entry >= 0 ? na_get(c, a->position, h * a->P + entry) : 0;
+    double late = c->timed ? na_get(c, a->time, h * a->W + na_time_entry(c, s, t, j)) : 0;
+    x.value += bias + late, x.mass += fabs(bias) + fabs(late);
+    return x;
+}
+
+/* The weights of a row and, with slope, what their gradient is multiplied with (SiLU alone). */
+static inline void na_row(const struct na_call *c, const struct na_sequence *s, int64_t h, int64_t t,
+                          struct na_value *w, double *slope)
+{
+    double top = -INFINITY, sum = 0;
+    int64_t n = 0;
+    for (int64_t j = 0; j < s->S; j++) {
+        w[j] = (struct na_value){-INFINITY, 0};
+        if (!na_sees(c, s, t, j))
+            continue;
+        w[j] = na_score(c, s, h, t, j);
+        top = w[j].value > top ? w[j].value : top;
+        n++;
+    }
+    for (int64_t j = 0; j < s->S; j++) {
+        double x = w[j].value, mass = 1 + w[j].mass, f = 1 / (1 + exp(-x));
+        bool seen = na_sees(c, s, t, j);
+        if (c->opts.weight == HEED_WEIGHT_SILU) {
+            w[j].value = seen ? x * f / (double)n : 0;
+            w[j].mass = seen ? 1.1 * mass / (double)n : 0;
+            slope[j] = seen ? f * (1 + x * (1 - f)) / (double)n : 0;
+        } else {
+            w[j].value = seen ? exp(x - top) : 0;
+            sum += w[j].value;
+        }
+        if (!seen)
+            w[j].mass = 0;
+    }
+    if (c->opts.weight == HEED_WEIGHT_SOFTMAX)
+        for (int64_t j = 0; j < s->S; j++) {
+            w[j].value = sum > 0 ? w[j].value / sum : 0;
+            w[j].mass = w[j].value * (1 + w[j].mass);
+        }
+}
+
+/* out row t of head h, E values. */
+static inline void na_out(const struct na_call *c, const struct na_sequence *s, int64_t h,
+                          const struct na_value *w, struct na_value *out)
+{
+    const heed_attention_arrays *a = &c->a;
+    memset(out, 0, (size_t)a->E * sizeof *out);
+    for (int64_t j = 0; j < s->S; j++) {
+        int64_t v = na_at(c, a->v_stride, s->b, s->k_row, j, h);
+        for (int64_t e = 0; e < a->E && w[j].mass > 0; e++) {
+            out[e].value += w[j].value * na_get(c, a->v, v + e);
+            out[e].mass += w[j].mass * fabs(na_get(c, a->v, v + e));
+        }
+    }
+}
+
+/* Gradients of one head of one sequence: dq (T, D), dk (S, D), dv (S, E), added to the tables'. */
+struct na_gradients {
+    struct na_value *dq, *dk, *dv, *dposition, *dtime;
+};
+
+static inline void na_add(struct na_value *x, double value, double mass)
+{
+    x->value += value, x->mass += mass;
+}
+
+static inline void na_backward(const struct na_call *c, const struct na_sequence *s, int64_t h,
+                               const struct na_gradients *g)
+{
+    const heed_attention_arrays *a = &c->a;
+    bool softmax = c->opts.weight == HEED_WEIGHT_SOFTMAX;
+    struct na_value *w = calloc((size_t)s->S + 1, sizeof *w);
+    struct na_value *dp = calloc((size_t)s->S + 1, sizeof *dp);
+    double *slope = calloc((size_t)s->S + 1, sizeof *slope);
+
+    for (int64_t t = 0; t < s->T; t++) {
+        int64_t q = na_at(c, a->q_stride, s->b, s->q_row, t, h);
+        int64_t o = na_at(c, a->out_stride, s->b, s->q_row, t, h);
+        struct na_value delta = {0, 0};
+        na_row(c, s, h, t, w, slope);
+        for (int64_t j = 0; j < s->S; j++) {
+            int64_t v = na_at(c, a->v_stride, s->b, s->k_row, j, h);
+            dp[j] = (struct na_value){0, 0};
+            for (int64_t e = 0; e < a->E; e++) {
+                double y = na_get(c, a->dout, o + e) * na_get(c, a->v, v + e);
+                na_add(&dp[j], y, fabs(y));
+                if (w[j].mass > 0)
+                    na_add(&g->dv[j * a->E + e], w[j].value * na_get(c, a->dout, o + e),
+                           w[j].mass * fabs(na_get(c, a->dout, o + e)));
+            }
+            na_add(&delta, w[j].value * dp[j].value, w[j].mass * dp[j].mass);
+        }
+        for (int64_t j = 0; j < s->S; j++) {
+            if (!na_sees(c, s, t, j))
+                continue;
+            int64_t k = na_at(c, a->k_stride, s->b, s->k_row, j, h);
+            double ds = softmax ? w[j].value * (dp[j].value - delta.value)
+                                : slope[j] * dp[j].value;
+            double mass = w[j].mass * (dp[j].mass + (softmax ? delta.mass : 0));
+            for (int64_t d = 0; d < a->D; d++) {
+                double x = na_scale(c) * na_get(c, a->q, q + d);
+                double y = na_scale(c) * na_get(c, a->k, k + d);
+                na_add(&g->dq[t * a->D + d], ds * y, mass * fabs(y));
+                na_add(&g->dk[j * a->D + d], ds * x, mass * fabs(x));
+            }
+            int64_t entry = c->biased ? na_position_entry(c, s, t, j) : -1;
+            if (entry >= 0)
+                na_add(&g->dposition[h * a->P + entry], ds, mass);
+            if (c->timed)
+                na_add(&g->dtime[h * a->W + na_time_entry(c, s, t, j)], ds, mass);
+        }
+    }
+    free(w), free(dp), free(slope);
+}
+
+/* |got - want| within the rounding of n additions, each relative to the mass. */
+static inline bool na_near(const struct na_call *c, double got, struct na_value want, int64_t n)
+{
+    double u = c->a.dtype == HEED_F32 ? (double)FLT_EPSILON / 2 : DBL_EPSILON / 2;
+    double tiny = c->a.dtype == HEED_F32 ? (double)FLT_MIN : DBL_MIN;
+    return fabs(got - want.value) <= 2 * (double)(n + 24) * u * want.mass + (double)(n + 1) * tiny;
+}
+
+/* The shape, so that a failure can be read. */
+static inline void na_print(const struct na_call *c)
+{
+    const heed_attention_arrays *a = &c->a;
+    fprintf(stderr, "%s %s B=%" PRId64 " T=%" PRId64 " S=%" PRId64 " H=%" PRId64 " D=%" PRId64
+            " E=%" PRId64 " P=%" PRId64 " W=%" PRId64 "%s%s%s\n",
+            a->dtype == HEED_F32 ? "float32" : "float64",
+            c->opts.weight == HEED_WEIGHT_SILU ? "silu" : "softmax", a->B, a->T, a->S, a->H, a->D,
+            a->E, a->P, a->W, c->opts.causal ? " causal" : "", c->padded ? " padded" : "",
+            c->opts.offsets ? " ragged" : "");
+}
+
+#endif

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The plain calls against the definition, over random shapes and layouts, and what they say to options
+ * that make no sense. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "naive.h"
+
+#define ROUNDS 300
+
+static heed_pool *pool;
+
+static bool check_forward(const struct na_call *c)
+{
+    const heed_attention_arrays *a = &c->a;
+    struct na_value *out = calloc((size_t)a->E + 1, sizeof *out);
+    bool good = true;
+    for (int64_t b = 0; b < a->B && good; b++) {
+        struct na_sequence s = na_sequence(c, b);
+        struct na_value *w = calloc((size_t)s.S + 1, sizeof *w);
+        double *slope = calloc((size_t)s.S + 1, sizeof *slope);
+        for (int64_t h = 0; h < a->H && good; h++) {
+            for (int64_t t = 0; t < s.T && good; t++) {
+                int64_t o = na_at(c, a->out_stride, b, s.q_row, t, h);
+                na_row(c, &s, h, t, w, slope);
+                na_out(c, &s, h, w, out);
+                for (int64_t e = 0; e < a->E && good; e++) {
+                    double got = na_get(c, a->out, o + e);
+                    good = na_near(c, got, out[e], a->D + s.S);
+                    if (!good)
+                        fprintf(stderr, "out[%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64
+                                "]: got %.9g, want %.9g\n", b, t, h, e, got, out[e].value);
+                }
+                for (int64_t j = 0; j < s.S && a->weights && good; j++) {
+                    double got = na_get(c, a->weights, ((b * a->H + h) * s.T + t) * s.S + j);
+                    good = na_near(c, got, w[j], a->D + s.S);
+                    if (!good)
+                        fprintf(stderr, "weights[%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64
+                                "]: got %.9g, want %.9g\n", b, h, t, j, got, w[j].value);
+                }
+            }
+        }
+        free(w), free(slope);
+    }
+    free(out);
+    return good;
+}
+
+/* `base` is what stood in the array before, where gradients are added. */
+static bool check_rows(const struct na_call *c, const char *name, const void *array, const void *base,
+                       const int64_t stride[3], const struct na_sequence *s, int64_t row, int64_t rows,
+                       int64_t h, int64_t width, const struct na_value *want)
+{
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t d = 0; d < width; d++) {
+            int64_t at = na_at(c, stride, s->b, row, i, h) + d;
+            double old = c->a.accumulate ? na_get(c, base, at) : 0, got = na_get(c, array, at);
+            struct na_value x = want[i * width + d];
+            x.value += old, x.mass += fabs(old);
+            if (!na_near(c, got, x, c->a.D + c->a.E + s->S + s->T)) {
+                fprintf(stderr, "%s[%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64
+                        "]: got %.9g, want %.9g\n", name, s->b, i, h, d, got, x.value);
+                return false;
+            }
+        }
+    return true;
+}
+
+static bool check_table(const struct na_call *c, const char *name, const void *table, int64_t n,
+                        const struct na_value *want, int64_t terms)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!na_near(c, na_get(c, table, i), want[i], terms)) {
+            fprintf(stderr, "%s[%" PRId64 "]: got %.9g, want %.9g\n", name, i, na_get(c, table, i),
+                    want[i].value);
+            return false;
+        }
+    return true;
+}
+
+static bool check_backward(const struct na_call *c, const void *const base[3])
+{
+    const heed_attention_arrays *a = &c->a;
+    struct na_gradients g = {
+        .dposition = calloc((size_t)(a->H * a->P) + 1, sizeof(struct na_value)),
+        .dtime = calloc((size_t)(a->H * a->W) + 1, sizeof(struct na_value))};
+    bool good = true;
+    int64_t terms = a->D + a->E;
+    for (int64_t b = 0; b < a->B && good; b++) {
+        struct na_sequence s = na_sequence(c, b);
+        terms += s.T * s.S;
+        for (int64_t h = 0; h < a->H && good; h++) {
+            g.dq = calloc((size_t)(s.T * a->D) + 1, sizeof *g.dq);
+            g.dk = calloc((size_t)(s.S * a->D) + 1, sizeof *g.dk);
+            g.dv = calloc((size_t)(s.S * a->E) + 1, sizeof *g.dv);
+            na_backward(c, &s, h, &g);
+            good = check_rows(c, "dq", a->dq, base[0], a->q_stride, &s, s.q_row, s.T, h, a->D,
+                              g.dq) &&
+                   check_rows(c, "dk", a->dk, base[1], a->k_stride, &s, s.k_row, s.S, h, a->D,
+                              g.dk) &&
+                   check_rows(c, "dv", a->dv, base[2], a->v_stride, &s, s.k_row, s.S, h, a->E,
+                              g.dv);
+            free(g.dq), free(g.dk), free(g.dv);
+        }
+    }
+    good = good && check_table(c, "dposition", a->dposition, a->H * a->P, g.dposition, terms) &&
+           check_table(c, "dtime", a->dtime, a->H * a->W, g.dtime, terms);
+    free(g.dposition), free(g.dtime);
+    return good;
+}
+
+/* A copy of an array that starts where the original does and is as long as its page allows. */
+static void *copy_of(const struct na_call *c, const void *array)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (int i = 0; i < c->maps; i++) {
+        const char *map = c->map[i], *end = map + c->map_bytes[i] - page;
+        if ((const char *)array >= map && (const char *)array <= end) {
+            size_t bytes = (size_t)(end - (const char *)array);
+            void *copy = malloc(bytes + 1);
+            return memcpy(copy, array, bytes);
+        }
+    }
+    return NULL;
+}
+
+static void against_definition(struct na_kind kind)
+{
+    heed_rng rng = hd_rng(na_seed(), (uint64_t)kind.dtype * 2 + kind.ragged);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct na_call c = na_random(&rng, kind);
+        void *base[3] = {copy_of(&c, c.a.dq), copy_of(&c, c.a.dk), copy_of(&c, c.a.dv)};
+        heed_pool *lent = hd_random_below(&rng, 2) ? pool : NULL;
+        c.a.accumulate = (int64_t)hd_random_below(&rng, 2);
+        bool good = heed_attention_forward(lent, &c.opts, &c.a) == HEED_OK && check_forward(&c) &&
+                    heed_attention_backward(lent, &c.opts, &c.a) == HEED_OK &&
+                    check_backward(&c, (const void *const *)base);
+        if (!good) {
+            na_print(&c);
+            fprintf(stderr, "round %d, seed %" PRIu64 ", %s\n", round, na_seed(),
+                    heed_error_message());
+        }
+        for (int i = 0; i < 3; i++)
+            free(base[i]);
+        na_free(&c);
+        assert_true(good);
+    }
+}
+
+static void test_float32(void **state)
+{
+    (void)state;
+    against_definition((struct na_kind){HEED_F32, 90, 70, false});
+}
+
+static void test_float32_ragged(void **state)
+{
+    (void)state;
+    against_definition((struct na_kind){HEED_F32, 90, 70, true});
+}
+
+static void test_float64(void **state)
+{
+    (void)state;
+    against_definition((struct na_kind){HEED_F64, 70, 40, false});
+}
+
+static void test_float64_ragged(void **state)
+{
+    (void)state;
+    against_definition((struct na_kind){HEED_F64, 70, 40, true});
+}
+
+/* Past one block of keys and one chunk of queries. */
+static void test_long(void **state)
+{
+    (void)state;
+    heed_rng rng = hd_rng(na_seed(), 9);
+    for (int round = 0; round < 12; round++) {
+        struct na_call c = na_random(&rng, (struct na_kind){HEED_F32, 600, 20, round % 2});
+        const void *base[3] = {c.a.dq, c.a.dk, c.a.dv};
+        bool good = heed_attention_forward(pool, &c.opts, &c.a) == HEED_OK && check_forward(&c) &&
+                    heed_attention_backward(pool, &c.opts, &c.a) == HEED_OK &&
+                    check_backward(&c, base);
+        if (!good)
+            na_print(&c);
+        na_free(&c);
+        assert_true(good);
+    }
+}
+
+/* One sequence of four, all dense: each row breaks one thing. */
+static void test_refusals(void **state)
+{
+    (void)state;
+    float x[64] = {0};
+    int64_t falling[] = {0, 3, 2}, late[] = {1, 4}, longer[] = {5}, even[] = {0, 4};
+    heed_attention_arrays good = {.B = 1, .T = 4, .S = 4, .H = 1, .D = 4, .E = 4, .q = x, .k = x,
+                                  .v = x, .out = x, .lse = x, .dout = x, .dq = x, .dk = x, .dv = x};
+#define REFUSED(wanted, backward, ...)                                                             \
+    do {                                                                                           \
+        heed_attention_arrays a = good;                                                            \
+        heed_attention_opts o = {0};                                                               \
+        __VA_ARGS__;                                                                               \
+        heed_status got = (backward) ? heed_attention_backward(NULL, &o, &a)                       \
+                                     : heed_attention_forward(NULL, &o, &a);                       \
+        if (got != (wanted))                                                                       \
+            print_message("# " #__VA_ARGS__ ": %s\n", heed_status_name(got));                      \
+        assert_int_equal(got, wanted);                                                             \
+        assert_int_equal(strncmp(heed_error_message(), "attention: ", 11), 0);                     \
+        assert_int_equal(heed_attention_scratch_bytes(NULL, &o, &a, backward) == 0,                \
+                         a.scratch == NULL);                                                       \
+    } while (0)
+    REFUSED(HEED_E_ARG, false, o.scale = NAN);
+    REFUSED(HEED_E_ARG, false, o.scale = INFINITY);
+    REFUSED(HEED_E_ARG, false, o.dropout = 1);
+    REFUSED(HEED_E_ARG, false, o.dropout = -0.1);
+    REFUSED(HEED_E_ARG, false, o.dropout = NAN);
+    REFUSED(HEED_E_ARG, false, o.weight = (heed_attention_weight)7);
+    REFUSED(HEED_E_ARG, false, o.reserved[2] = 1);
+    REFUSED(HEED_E_ARG, false, a.reserved[3] = 1);
+    REFUSED(HEED_E_ARG, false, a.dtype = 2);
+    REFUSED(HEED_E_SHAPE, false, a.T = -1);
+    REFUSED(HEED_E_SHAPE, false, a.D = INT64_MAX);
+    REFUSED(HEED_E_ARG, false, a.k = NULL);
+    REFUSED(HEED_E_ARG, false, a.out = NULL);
+    REFUSED(HEED_E_ARG, true, a.dk = NULL);
+    REFUSED(HEED_E_ARG, true, a.lse = NULL);
+    REFUSED(HEED_E_ARG, false, o.lengths = longer);
+    REFUSED(HEED_E_ARG, false, o.offsets = falling; o.sequences = a.B = 2);
+    REFUSED(HEED_E_ARG, false, o.offsets = late; o.sequences = 1);
+    REFUSED(HEED_E_SHAPE, false, o.offsets = even; o.sequences = 2);
+    REFUSED(HEED_E_ARG, false, o.offsets = even; o.sequences = 1; o.lengths = even);
+    REFUSED(HEED_E_SHAPE, false, a.position = x);
+    REFUSED(HEED_E_SHAPE, false, a.time = x);
+    REFUSED(HEED_E_ARG, false, a.time = x; a.W = 3);
+    REFUSED(HEED_E_ARG, false, a.scratch = x; a.scratch_bytes = sizeof x);
+#undef REFUSED
+    assert_int_equal(heed_attention_forward(NULL, NULL, &good), HEED_E_ARG);
+}
+
+/* Scratch that is just enough is enough, wherever it starts. */
+static void test_scratch(void **state)
+{
+    (void)state;
+    heed_rng rng = hd_rng(na_seed(), 10);
+    for (int round = 0; round < 40; round++) {
+        struct na_call c = na_random(&rng, (struct na_kind){HEED_F32, 90, 70, round % 2});
+        const void *base[3] = {c.a.dq, c.a.dk, c.a.dv};
+        uint64_t bytes = heed_attention_scratch_bytes(pool, &c.opts, &c.a, true);
+        assert_true(bytes > 0);
+        c.a.scratch = na_memory(&c, (size_t)bytes), c.a.scratch_bytes = bytes;
+        bool good = heed_attention_forward(pool, &c.opts, &c.a) == HEED_OK && check_forward(&c) &&
+                    heed_attention_backward(pool, &c.opts, &c.a) == HEED_OK &&
+                    check_backward(&c, base);
+        if (!good)
+            na_print(&c);
+        na_free(&c);
+        assert_true(good);
+    }
+}
+
+static void test_buckets(void **state)
+{
+    (void)state;
+    heed_rng rng = hd_rng(na_seed(), 11);
+    assert_int_equal(heed_time_bucket_log(0), 0);
+    assert_int_equal(heed_time_bucket_log(1351), 0);
+    assert_int_equal(heed_time_bucket_log(1352), 1); /* exp(0.301) = 1.35121 */
+    assert_int_equal(heed_time_bucket_log(-86400000), heed_time_bucket_log(86400000));
+    assert_int_equal(heed_time_bucket_log(86400000), 37); /* ln 86400 = 11.367 */
+    assert_int_equal(heed_time_bucket_log(INT64_MAX), 122);
+    assert_int_equal(heed_time_bucket_log(INT64_MIN), 122);
+    for (int i = 0; i < 200000; i++) {
+        int64_t span = (int64_t)(hd_random_u64(&rng) >> (1 + hd_random_below(&rng, 62)));
+        double seconds = (double)(float)span / 1000;
+        int want = seconds > 1 ? (int)floor(log(seconds) / 0.301) : 0;
+        assert_int_equal(heed_time_bucket_log(span), want < 128 ? want : 128);
+    }
+}
+
+static int make_pool(void **state)
+{
+    (void)state;
+    return heed_pool_new(2, &pool) == HEED_OK ? 0 : -1;
+}
+
+static int free_pool(void **state)
+{
+    (void)state;
+    heed_pool_free(pool);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_float32),  cmocka_unit_test(test_float32_ragged),
+        cmocka_unit_test(test_float64),  cmocka_unit_test(test_float64_ragged),
+        cmocka_unit_test(test_long),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_scratch),  cmocka_unit_test(test_buckets),
+    };
+    return cmocka_run_group_tests(tests, make_pool, free_pool);
+}
