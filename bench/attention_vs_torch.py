@@ -1,0 +1,390 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""heed's attention against PyTorch's fused kernel: speed on the same cores in the same run, and agreement.
+
+    python3 bench/attention_vs_torch.py [--lib build/src/libheed.so] [--threads 2] [--json]
+
+Speed. softmax(Q K^T / sqrt(D)) V over `SHAPES`, with and without a causal mask: forward, forward and backward, and
+forward on bfloat16 inputs. The two sides take turns in one process, shape by shape, and a ratio is PyTorch's median
+time over heed's. PyTorch is `torch.nn.functional.scaled_dot_product_attention` with the best of the kernels and
+layouts in `torch_settings()`, found by a trial on each shape; with as many threads as heed; each side gets its inputs
+in the layout it likes, and its output buffers are warm.
+
+Agreement. `--configurations` random problems (sizes on and around the vector widths, causal or not, padded or not,
+its own scale or the default one), values and all three gradients, against PyTorch in float64. A configuration
+disagrees when any number is off by more than `TOLERANCE` times the largest of its tensor, plus 1e-6: some twenty
+times what rounding in float32 gives on these sizes, a hundredth of what a wrong term would.
+
+The binding of heed's C calls is the class `Heed`, and nothing else here knows them.
+"""
+import argparse
+import ctypes
+import json
+import math
+import os
+import platform
+import random
+import statistics
+import sys
+import time
+
+SHAPES = [  # B, H, L, D
+    (128, 2, 200, 32),
+    (128, 1, 200, 64),
+    (64, 4, 50, 32),
+    (32, 8, 512, 64),
+    (8, 8, 2048, 64),
+    (1, 8, 8192, 64),
+]
+PASSES = ("forward", "forward_backward", "forward_bf16")
+TOLERANCE = {"float32": 2e-5, "bfloat16": 1e-2}
+TURN_S, GAP_S = 0.1, 0.005  # a turn repeats a call for about TURN_S; then the other side's threads may fall asleep
+
+torch = F = None  # imported in main(), after the environment is settled
+
+
+class Opts(ctypes.Structure):
+    """heed_attention_opts of heed/attention.h; all zero is the ordinary case."""
+
+    _fields_ = [
+        ("weight", ctypes.c_int),
+        ("scale", ctypes.c_double),
+        ("causal", ctypes.c_bool),
+        ("offsets", ctypes.c_void_p),
+        ("sequences", ctypes.c_int64),
+        ("lengths", ctypes.c_void_p),
+        ("key_times", ctypes.c_void_p),
+        ("query_times", ctypes.c_void_p),
+        ("time_bucket", ctypes.c_void_p),
+        ("dropout", ctypes.c_double),
+        ("reserved", ctypes.c_uint64 * 4),
+    ]
+
+
+class Heed:
+    """heed's plain calls on the caller's arrays, q (B, T, H, D), k (B, S, H, D), v (B, S, H, E), contiguous:
+
+    heed_status heed_attention_forward(heed_pool *, int dtype, const int64_t dims[6], const void *q, const void *k,
+                                       const void *v, const heed_attention_opts *, void *out, float *lse);
+    heed_status heed_attention_backward(heed_pool *, int dtype, const int64_t dims[6], const void *q, const void *k,
+                                        const void *v, const void *out, const float *lse, const void *dout,
+                                        const heed_attention_opts *, void *dq, void *dk, void *dv);
+
+    dims are B, H, T, S, D, E. lse (B, H, T), the logarithm of each row's sum, may be NULL forward.
+    """
+
+    DTYPE = {"float32": 0, "float64": 1, "bfloat16": 2}
+
+    def __init__(self, path, threads):
+        self.lib = ctypes.CDLL(path)
+        self.lib.heed_error_message.restype = ctypes.c_char_p
+        self.pool = ctypes.c_void_p()
+        self.check(self.lib.heed_pool_new(ctypes.c_int(threads), ctypes.byref(self.pool)))
+
+    def check(self, status):
+        if status != 0:
+            raise RuntimeError(f"heed: {self.lib.heed_error_message().decode()}")
+
+    @staticmethod
+    def at(x):
+        return ctypes.c_void_p(x.data_ptr() if x is not None else None)
+
+    def problem(self, q, k, v, causal=False, scale=0.0, lengths=None):
+        """Everything a call needs but the results, prepared once so that a timed call is only the call."""
+        (B, T, H, D), S, E = q.shape, k.shape[1], v.shape[3]
+        opts = Opts(causal=causal, scale=scale, lengths=lengths.data_ptr() if lengths is not None else None)
+        dims = (ctypes.c_int64 * 6)(B, H, T, S, D, E)
+        dtype = ctypes.c_int(self.DTYPE[str(q.dtype).split(".")[1]])
+        keep = (q, k, v, lengths, opts)  # so that nothing is freed while C holds its address
+        return keep, (self.pool, dtype, dims, self.at(q), self.at(k), self.at(v)), ctypes.byref(opts)
+
+    def forward(self, problem, out, lse=None):
+        _, head, opts = problem
+        self.check(self.lib.heed_attention_forward(*head, opts, self.at(out), self.at(lse)))
+
+    def backward(self, problem, out, lse, dout, dq, dk, dv):
+        _, head, opts = problem
+        self.check(self.lib.heed_attention_backward(*head, self.at(out), self.at(lse), self.at(dout), opts,
+                                                    self.at(dq), self.at(dk), self.at(dv)))
+
+
+# ---- speed
+
+
+def timer(call):
+    """A function that gives the milliseconds of one call, each time as the mean of a turn."""
+    call()
+    start = time.perf_counter()
+    call()
+    count = max(1, int(TURN_S / max(time.perf_counter() - start, 1e-6)))
+
+    def turn():
+        time.sleep(GAP_S)
+        call()
+        start = time.perf_counter()
+        for _ in range(count):
+            call()
+        return (time.perf_counter() - start) / count * 1e3
+
+    return turn if count > 1 else lambda: single(call)
+
+
+def single(call):
+    time.sleep(GAP_S)
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1e3
+
+
+def torch_settings(shape, dtype):
+    """(name, kernel, whether heads lie before positions in memory)."""
+    from torch.nn.attention import SDPBackend
+
+    B, H, L, _ = shape
+    yield "fused, (B, H, L, D)", SDPBackend.FLASH_ATTENTION, True
+    yield "fused, (B, L, H, D)", SDPBackend.FLASH_ATTENTION, False
+    if B * H * L * L <= 1 << 25 and dtype == torch.float32:  # beyond, its score matrices cost memory and time both
+        yield "unfused, (B, H, L, D)", SDPBackend.MATH, True
+
+
+def torch_call(shape, causal, way, kernel, heads_first):
+    from torch.nn.attention import sdpa_kernel
+
+    B, H, L, D = shape
+    dtype = torch.bfloat16 if way == "forward_bf16" else torch.float32
+    size = (B, H, L, D) if heads_first else (B, L, H, D)
+    q, k, v, g = (torch.randn(size).to(dtype) for _ in range(4))
+    if not heads_first:
+        q, k, v, g = (x.transpose(1, 2) for x in (q, k, v, g))
+
+    def forward():
+        with torch.no_grad(), sdpa_kernel(kernel):
+            F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+    def both():
+        with sdpa_kernel(kernel):
+            out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        torch.autograd.grad(out, (q, k, v), g)
+
+    if way != "forward_backward":
+        return forward
+    for x in (q, k, v):
+        x.requires_grad_(True)
+    return both
+
+
+def heed_call(heed, shape, causal, way):
+    B, H, L, D = shape
+    dtype = torch.bfloat16 if way == "forward_bf16" else torch.float32
+    q, k, v, g = (torch.randn(B, L, H, D).to(dtype) for _ in range(4))
+    out, lse = torch.zeros_like(q), torch.zeros(B, H, L)
+    problem = heed.problem(q, k, v, causal)
+    if way != "forward_backward":
+        return lambda: heed.forward(problem, out)
+    dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))
+
+    def both():
+        heed.forward(problem, out, lse)
+        heed.backward(problem, out, lse, g, dq, dk, dv)
+
+    return both
+
+
+def gflop(shape, causal, way):
+    """Of the pairs that count: a causal row sees half of them. Backward has five products where forward has two."""
+    B, H, L, D = shape
+    pairs = L * (L + 1) / 2 if causal else L * L
+    return 4e-9 * B * H * pairs * D * (3.5 if way == "forward_backward" else 1)
+
+
+def speed(heed, rounds, passes, shapes, say):
+    rows = []
+    for shape in shapes:
+        for causal in (False, True):
+            for way in passes:
+                dtype = torch.bfloat16 if way == "forward_bf16" else torch.float32
+                trials = {}
+                for name, kernel, heads_first in torch_settings(shape, dtype):
+                    turn = timer(torch_call(shape, causal, way, kernel, heads_first))
+                    trials[name] = (min(turn() for _ in range(2)), turn)
+                setting = min(trials, key=lambda name: trials[name][0])
+                peer, trial_ms = trials[setting][1], {name: t[0] for name, t in trials.items()}
+                del trials
+                ours = timer(heed_call(heed, shape, causal, way)) if heed else None
+                count = rounds if trial_ms[setting] < 500 else max(3, rounds // 3)
+                a, b = [], []
+                for _ in range(count):
+                    a.append(peer())
+                    if ours:
+                        b.append(ours())
+                work = gflop(shape, causal, way)
+                row = dict(zip("BHLD", shape), causal=causal, dtype=str(dtype).split(".")[1], work_gflop=work)
+                row["pass"] = way
+                row.update(torch_setting=setting, torch_tried_ms=trial_ms, torch_ms=statistics.median(a),
+                           torch_ms_min=min(a), torch_ms_max=max(a))
+                row["torch_gflops"] = work / row["torch_ms"] * 1e3
+                if b:
+                    row.update(heed_ms=statistics.median(b), heed_ms_min=min(b), heed_ms_max=max(b))
+                    row["heed_gflops"] = work / row["heed_ms"] * 1e3
+                    row["ratio"] = row["torch_ms"] / row["heed_ms"]
+                rows.append(row)
+                say(line(row))
+    return rows
+
+
+def line(r):
+    text = (f"({r['B']},{r['H']},{r['L']},{r['D']}) {'causal' if r['causal'] else 'full  '} {r['pass']:<16} "
+            f"torch {r['torch_ms']:9.2f} ms ({r['torch_ms_min']:.2f} to {r['torch_ms_max']:.2f}, "
+            f"{r['torch_gflops']:.0f} GF/s, {r['torch_setting']})")
+    if "ratio" in r:
+        text += (f"  heed {r['heed_ms']:9.2f} ms ({r['heed_ms_min']:.2f} to {r['heed_ms_max']:.2f}, "
+                 f"{r['heed_gflops']:.0f} GF/s)  {r['ratio']:.2f}")
+    return text
+
+
+# ---- agreement
+
+
+def reference(q, k, v, causal, scale, lengths):
+    """PyTorch in float64. The query at t sees keys s <= t + S - T; a row that may see nothing gives zeros."""
+    T, S = q.shape[1], k.shape[1]
+    q, k, v = (x.double().transpose(1, 2) for x in (q, k, v))
+    if lengths is None and (not causal or T == S):  # what the fused kernel can express is asked of it as it is
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale or None).transpose(1, 2)
+    unseen = torch.zeros(q.shape[0], 1, T, S, dtype=torch.bool)
+    if causal:
+        unseen |= torch.ones(T, S, dtype=torch.bool).triu(1 + S - T)
+    if lengths is not None:
+        unseen |= torch.arange(S)[None, None, None, :] >= lengths[:, None, None, None]
+    s = (q @ k.transpose(2, 3)) * (scale or 1 / math.sqrt(q.shape[3]))
+    p = s.masked_fill(unseen, -1e300).softmax(3).masked_fill(unseen, 0.0)
+    return (p @ v).transpose(1, 2)
+
+
+def draw(rng):
+    """One random problem. Sizes lean to the edges: 1, and each side of the powers of two."""
+
+    def size(limit):
+        if rng.random() < 0.5:
+            return rng.randint(1, limit)
+        return min(limit, max(1, (1 << rng.randint(0, limit.bit_length() - 1)) + rng.randint(-1, 1)))
+
+    T = size(160)
+    S = T if rng.random() < 0.6 else T + size(64) - 1
+    D = size(96)
+    return {"B": rng.randint(1, 3), "H": rng.randint(1, 4), "T": T, "S": S, "D": D,
+            "E": D if rng.random() < 0.7 else size(96), "causal": rng.random() < 0.5, "padded": rng.random() < 0.3,
+            "scale": 0.0 if rng.random() < 0.7 else rng.uniform(0.05, 1.0),
+            "dtype": "float32" if rng.random() < 0.85 else "bfloat16"}
+
+
+def agrees(heed, c, rng):
+    """None, or in words what is off."""
+    torch.manual_seed(rng.getrandbits(31))
+    dtype = getattr(torch, c["dtype"])
+    q = torch.randn(c["B"], c["T"], c["H"], c["D"]).to(dtype)
+    k = torch.randn(c["B"], c["S"], c["H"], c["D"]).to(dtype)
+    v = torch.randn(c["B"], c["S"], c["H"], c["E"]).to(dtype)
+    lengths = torch.randint(0, c["S"] + 1, (c["B"],)) if c["padded"] else None
+    problem = heed.problem(q, k, v, c["causal"], c["scale"], lengths)
+    out, lse = q.new_full((c["B"], c["T"], c["H"], c["E"]), math.nan), torch.zeros(c["B"], c["H"], c["T"])
+    heed.forward(problem, out, lse)
+    leaves = [x.double().requires_grad_(True) for x in (q, k, v)]
+    want = reference(*leaves, c["causal"], c["scale"], lengths)
+    pairs = [("out", out, want)]
+    if dtype == torch.float32:
+        g = torch.randn_like(out)
+        grads = [torch.full_like(x, math.nan) for x in (q, k, v)]
+        heed.backward(problem, out, lse, g, *grads)
+        pairs += zip(("dq", "dk", "dv"), grads, torch.autograd.grad(want, leaves, g.double()))
+    for name, got, ref in pairs:
+        off = float((got.double() - ref.detach()).abs().max())
+        bound = TOLERANCE[c["dtype"]] * float(ref.detach().abs().max()) + 1e-6
+        if not off <= bound:  # so that NaN is caught too
+            return f"{name} is off by {off:.3g}, bound {bound:.3g}"
+    return None
+
+
+def agreement(heed, count, seed, say):
+    rng, disagree = random.Random(seed), []
+    for i in range(count):
+        c = draw(rng)
+        wrong = agrees(heed, c, rng)
+        if wrong:
+            disagree.append({"number": i, **c, "what": wrong})
+            if len(disagree) <= 10:
+                say(f"configuration {i} {c}: {wrong}")
+    return {"configurations": count, "disagree": len(disagree), "seed": seed, "first": disagree[:10]}
+
+
+def summary(rows):
+    out = {"geomean": {}, "worst": {}}
+    for way in PASSES:
+        ratios = [r["ratio"] for r in rows if r["pass"] == way and "ratio" in r]
+        if ratios:
+            out["geomean"][way] = math.exp(sum(map(math.log, ratios)) / len(ratios))
+            out["worst"][way] = min(ratios)
+    return out
+
+
+def machine():
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as f:
+            name = next(row.split(":", 1)[1].strip() for row in f if row.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {"cpu": name, "processors": os.cpu_count(), "system": platform.system(), "load": os.getloadavg()[0]}
+
+
+# The C library's allocator gives large blocks back at every free, and each call then pays for zeroed pages again.
+ALLOCATOR = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 34),
+    "MALLOC_TOP_PAD_": str(1 << 28),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+
+
+def main():
+    global torch, F
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    ap = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    ap.add_argument("--lib", default=os.path.join(root, "build", "src", "libheed.so"))
+    ap.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    ap.add_argument("--rounds", type=int, default=9, help="turns of each side per row")
+    ap.add_argument("--passes", default=",".join(PASSES))
+    ap.add_argument("--shapes", help="comma separated numbers into the list, from 0")
+    ap.add_argument("--configurations", type=int, default=1200)
+    ap.add_argument("--seed", type=int, default=1)
+    ap.add_argument("--torch-only", action="store_true", help="time PyTorch alone")
+    ap.add_argument("--json", action="store_true")
+    a = ap.parse_args()
+    missing = {k: v for k, v in ALLOCATOR.items() if k not in os.environ}
+    if missing and sys.platform == "linux":  # read when a program starts, so start again
+        os.execve(sys.executable, [sys.executable] + sys.argv, {**os.environ, **missing})
+    import torch as torch_module
+
+    torch, F = torch_module, torch_module.nn.functional
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(a.seed)
+    say = lambda text: print(text, file=sys.stderr if a.json else sys.stdout, flush=True)  # noqa: E731
+    heed = None if a.torch_only else Heed(a.lib, a.threads)
+    out = {"machine": machine(), "torch": torch.__version__, "threads": a.threads}
+    say(f"{out['machine']['cpu']}, {a.threads} threads, torch {out['torch']}")
+    if heed:
+        out["agree"] = agreement(heed, a.configurations, a.seed, say)
+        say(f"{a.configurations} configurations, {out['agree']['disagree']} disagree")
+    shapes = [SHAPES[int(i)] for i in a.shapes.split(",")] if a.shapes else SHAPES
+    out["rows"] = speed(heed, a.rounds, a.passes.split(","), shapes, say)
+    out.update(summary(out["rows"]))
+    if a.json:
+        json.dump(out, sys.stdout, indent=1)
+        print()
+    else:
+        for way, mean in out["geomean"].items():
+            say(f"{way}: heed {mean:.2f} times as fast, {out['worst'][way]:.2f} on its worst shape")
+
+
+if __name__ == "__main__":
+    main()

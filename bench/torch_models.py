@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sequence models of heed written in plain PyTorch, as a peer for benchmarks and tests.
+
+Two recipes, both trained to name the next item at every position of a user's history:
+
+  sasrec  SASRec with a softmax over the whole catalogue (Kang and McAuley 2018; Klenitskiy and Vasilev 2023)
+  hstu    HSTU without time stamps (Zhai et al. 2024): pointwise SiLU attention with a bias per distance, divided
+          by the number of keys a query sees, and a cosine softmax with temperature
+
+Both work on *packed* rows: only the filled positions of a batch pass through the dense layers and the loss, and the
+padded (B, T) rectangle exists only inside attention. That is how PyTorch is fastest here. Sequences are laid out from
+the left, so that a causal mask alone keeps every filled position away from the padding.
+"""
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Layout:
+    """Where the filled positions of a batch lie. `rows` (M) indexes the flattened (B, T) rectangle."""
+
+    def __init__(self, lengths, T, align="start"):
+        lengths = torch.as_tensor(lengths, dtype=torch.int64)
+        column = torch.arange(T)
+        filled = column[None, :] < lengths[:, None]
+        shift = T - lengths if align == "end" else torch.zeros_like(lengths)
+        self.B, self.T, self.lengths = len(lengths), T, lengths
+        self.rows = filled.flatten().nonzero().flatten()
+        self.position = (column[None, :] + shift[:, None])[filled]  # (M), index of the position embedding
+        self.M = self.rows.numel()
+
+
+def spread(x, rows, B, T):
+    """(M, C) -> (B, T, C), zeros where nothing is filled."""
+    return x.new_zeros(B * T, x.shape[1]).index_copy(0, rows, x).view(B, T, -1)
+
+
+class SasrecBlock(nn.Module):
+    def __init__(self, C, H, dropout):
+        super().__init__()
+        self.H, self.dropout = H, dropout
+        self.norm1, self.norm2 = nn.LayerNorm(C, eps=1e-8), nn.LayerNorm(C, eps=1e-8)
+        self.q, self.kv, self.o = nn.Linear(C, C), nn.Linear(C, 2 * C), nn.Linear(C, C)
+        self.up, self.down = nn.Linear(C, C), nn.Linear(C, C)
+
+    def forward(self, x, rows, B, T):
+        M, C = x.shape
+        q = self.norm1(x)
+        qkv = spread(torch.cat((self.q(q), self.kv(x)), 1), rows, B, T)
+        a, b, c = qkv.view(B, T, 3, self.H, C // self.H).permute(2, 0, 3, 1, 4).unbind(0)
+        a = F.scaled_dot_product_attention(a, b, c, is_causal=True, dropout_p=self.dropout if self.training else 0.0)
+        a = a.transpose(1, 2).reshape(B * T, C).index_select(0, rows)
+        h = self.norm2(q + self.o(a))
+        y = F.dropout(self.up(h), self.dropout, self.training).relu()
+        return h + F.dropout(self.down(y), self.dropout, self.training)
+
+
+class Sasrec(nn.Module):
+    """Logits are the dot products with the item embeddings; no bias, no temperature."""
+
+    def __init__(self, V, C=64, layers=2, H=1, T=200, dropout=0.1):
+        super().__init__()
+        self.V, self.C, self.T, self.dropout = V, C, T, dropout
+        self.item, self.place = nn.Embedding(V, C), nn.Embedding(T, C)
+        self.blocks = nn.ModuleList(SasrecBlock(C, H, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(C, eps=1e-8)
+        for name, p in self.named_parameters():
+            if p.dim() > 1:
+                nn.init.normal_(p, std=0.02)
+            elif "bias" in name:
+                nn.init.zeros_(p)
+
+    def forward(self, ids, position, rows, B, T):
+        x = self.item(ids) * math.sqrt(self.C) + self.place(position)
+        x = F.dropout(x, self.dropout, self.training)
+        for block in self.blocks:
+            x = block(x, rows, B, T)
+        return self.norm(x)
+
+    def head(self, h):
+        """States and item vectors whose dot products are the logits."""
+        return h, self.item.weight
+
+    def logits(self, h):
+        return h @ self.item.weight.T
+
+
+class HstuBlock(nn.Module):
+    def __init__(self, C, H, T, dropout):
+        super().__init__()
+        self.C, self.H, self.T, self.dropout = C, H, T, dropout
+        self.uvqk = nn.Parameter(torch.empty(C, 4 * C).normal_(std=0.02))
+        self.bias = nn.Parameter(torch.empty(T).normal_(std=0.02))  # one per distance i - j
+        self.o = nn.Linear(C, C)
+        nn.init.xavier_uniform_(self.o.weight)
+        nn.init.zeros_(self.o.bias)
+
+    def forward(self, x, rows, B, T, distance, scale):
+        # distance (T, T): i - j, 0 where j > i;  scale (T, T): 1 / keys seen, 0 where j > i
+        C, H = self.C, self.H
+        uvqk = F.silu(F.layer_norm(x, (C,), eps=1e-6) @ self.uvqk)
+        u, vqk = uvqk.split((C, 3 * C), 1)
+        v, q, k = spread(vqk, rows, B, T).view(B, T, 3, H, C // H).permute(2, 0, 3, 1, 4).unbind(0)
+        a = F.silu(q @ k.transpose(-1, -2) + self.bias[distance]) * scale
+        a = (a @ v).transpose(1, 2).reshape(B * T, C).index_select(0, rows)
+        y = F.dropout(u * F.layer_norm(a, (C,), eps=1e-6), self.dropout, self.training)
+        return x + self.o(y)
+
+
+class Hstu(nn.Module):
+    """Logits are cosines over the temperature 0.05."""
+
+    def __init__(self, V, C=64, layers=8, H=2, T=200, dropout=0.2, tau=0.05):
+        super().__init__()
+        self.V, self.C, self.T, self.dropout, self.tau = V, C, T, dropout, tau
+        self.item, self.place = nn.Embedding(V, C), nn.Embedding(T, C)
+        self.blocks = nn.ModuleList(HstuBlock(C, H, T, dropout) for _ in range(layers))
+        nn.init.trunc_normal_(self.item.weight, std=0.02, a=-0.04, b=0.04)
+        s = math.sqrt(1.0 / C)
+        nn.init.trunc_normal_(self.place.weight, std=s, a=-2 * s, b=2 * s)
+        i = torch.arange(T)
+        self.register_buffer("distance", (i[:, None] - i[None, :]).clamp(min=0), persistent=False)
+        self.register_buffer("scale", torch.ones(T, T).tril() / (i[:, None] + 1), persistent=False)
+
+    def forward(self, ids, position, rows, B, T):
+        x = self.item(ids) * math.sqrt(self.C) + self.place(position)
+        x = F.dropout(x, self.dropout, self.training)
+        for block in self.blocks:
+            x = block(x, rows, B, T, self.distance[:T, :T], self.scale[:T, :T])
+        return x
+
+    def head(self, h):
+        """States and item vectors whose dot products are the logits."""
+        return F.normalize(h, dim=1) / self.tau, F.normalize(self.item.weight, dim=1)
+
+    def logits(self, h):
+        h, e = self.head(h)
+        return h @ e.T
+
+
+def loss(model, ids, labels, position, rows, B, T):
+    """Mean cross-entropy over the filled positions and the whole catalogue."""
+    return F.cross_entropy(model.logits(model(ids, position, rows, B, T)), labels)
+
+
+class ChunkedLoss(torch.autograd.Function):
+    """The same mean cross-entropy, `chunk` rows of logits at a time: they never leave the cache for memory, and the
+    gradients are made while they are there."""
+
+    @staticmethod
+    def forward(ctx, h, e, labels, chunk):
+        M, dh, de, total = len(labels), torch.empty_like(h), torch.zeros_like(e), h.new_zeros(())
+        for i in range(0, M, chunk):
+            part, y = h[i : i + chunk], labels[i : i + chunk]
+            p = F.log_softmax(part @ e.T, 1)
+            total += F.nll_loss(p, y, reduction="sum")
+            p.exp_()[torch.arange(len(y)), y] -= 1
+            torch.mm(p, e, out=dh[i : i + chunk])
+            de.addmm_(p.T, part)
+        ctx.save_for_backward(dh.div_(M), de.div_(M))
+        return total / M
+
+    @staticmethod
+    def backward(ctx, scale):
+        dh, de = ctx.saved_tensors
+        return dh * scale, de * scale, None, None
+
+
+def chunked_loss(h, e, labels, chunk=1024):
+    return ChunkedLoss.apply(h, e, labels, chunk)
