@@ -61,51 +61,69 @@ class Opts(ctypes.Structure):
     ]
 
 
+class Arrays(ctypes.Structure):
+    """heed_attention_arrays of heed/attention.h: 64-bit fields and pointers only."""
+
+    _fields_ = (
+        [(name, ctypes.c_int64) for name in "dtype B T S H D E".split()]
+        + [(name, ctypes.c_void_p) for name in "q k v out".split()]
+        + [(name, ctypes.c_int64 * 3) for name in "q_stride k_stride v_stride out_stride".split()]
+        + [(name, ctypes.c_void_p) for name in "lse weights position time".split()]
+        + [(name, ctypes.c_int64) for name in "P W".split()]
+        + [("dropout_key", ctypes.c_uint64)]
+        + [(name, ctypes.c_void_p) for name in "dout dq dk dv dposition dtime".split()]
+        + [("accumulate", ctypes.c_int64), ("scratch", ctypes.c_void_p), ("scratch_bytes", ctypes.c_uint64)]
+        + [("reserved", ctypes.c_uint64 * 4)]
+    )
+
+
 class Heed:
-    """heed's plain calls on the caller's arrays, q (B, T, H, D), k (B, S, H, D), v (B, S, H, E), contiguous:
-
-    heed_status heed_attention_forward(heed_pool *, int dtype, const int64_t dims[6], const void *q, const void *k,
-                                       const void *v, const heed_attention_opts *, void *out, float *lse);
-    heed_status heed_attention_backward(heed_pool *, int dtype, const int64_t dims[6], const void *q, const void *k,
-                                        const void *v, const void *out, const float *lse, const void *dout,
-                                        const heed_attention_opts *, void *dq, void *dk, void *dv);
-
-    dims are B, H, T, S, D, E. lse (B, H, T), the logarithm of each row's sum, may be NULL forward.
-    """
+    """heed_attention_forward() and heed_attention_backward() on contiguous arrays q (B, T, H, D), k (B, S, H, D),
+    v (B, S, H, E), with scratch held from call to call, as PyTorch's allocator holds its own."""
 
     DTYPE = {"float32": 0, "float64": 1, "bfloat16": 2}
 
     def __init__(self, path, threads):
         self.lib = ctypes.CDLL(path)
         self.lib.heed_error_message.restype = ctypes.c_char_p
+        self.lib.heed_attention_scratch_bytes.restype = ctypes.c_uint64
         self.pool = ctypes.c_void_p()
         self.check(self.lib.heed_pool_new(ctypes.c_int(threads), ctypes.byref(self.pool)))
 
     def check(self, status):
         if status != 0:
-            raise RuntimeError(f"heed: {self.lib.heed_error_message().decode()}")
+            raise RuntimeError(self.lib.heed_error_message().decode())
 
-    @staticmethod
-    def at(x):
-        return ctypes.c_void_p(x.data_ptr() if x is not None else None)
-
-    def problem(self, q, k, v, causal=False, scale=0.0, lengths=None):
-        """Everything a call needs but the results, prepared once so that a timed call is only the call."""
+    def problem(self, q, k, v, out, causal=False, scale=0.0, lengths=None, lse=None, dout=None, grads=None):
+        """Everything a call needs, prepared once so that a timed call is only the call."""
         (B, T, H, D), S, E = q.shape, k.shape[1], v.shape[3]
         opts = Opts(causal=causal, scale=scale, lengths=lengths.data_ptr() if lengths is not None else None)
-        dims = (ctypes.c_int64 * 6)(B, H, T, S, D, E)
-        dtype = ctypes.c_int(self.DTYPE[str(q.dtype).split(".")[1]])
-        keep = (q, k, v, lengths, opts)  # so that nothing is freed while C holds its address
-        return keep, (self.pool, dtype, dims, self.at(q), self.at(k), self.at(v)), ctypes.byref(opts)
+        arrays = Arrays(dtype=self.DTYPE[str(q.dtype).split(".")[1]], B=B, T=T, S=S, H=H, D=D, E=E)
+        held = {"q": q, "k": k, "v": v, "out": out, "lse": lse, "dout": dout}
+        held.update(zip(("dq", "dk", "dv"), grads or ()))
+        for name, x in held.items():
+            if x is not None:
+                setattr(arrays, name, x.data_ptr())
+        call = (self.pool, ctypes.byref(opts), ctypes.byref(arrays))
+        wanted = self.lib.heed_attention_scratch_bytes(*call, ctypes.c_bool(grads is not None))
+        scratch = torch.zeros(int(wanted), dtype=torch.uint8)
+        arrays.scratch, arrays.scratch_bytes = (scratch.data_ptr(), wanted) if wanted else (None, 0)
+        return call, (held, lengths, scratch)  # the second, so that nothing is freed while C holds its address
 
-    def forward(self, problem, out, lse=None):
-        _, head, opts = problem
-        self.check(self.lib.heed_attention_forward(*head, opts, self.at(out), self.at(lse)))
+    def forward(self, problem):
+        self.check(self.lib.heed_attention_forward(*problem[0]))
 
-    def backward(self, problem, out, lse, dout, dq, dk, dv):
-        _, head, opts = problem
-        self.check(self.lib.heed_attention_backward(*head, self.at(out), self.at(lse), self.at(dout), opts,
-                                                    self.at(dq), self.at(dk), self.at(dv)))
+    def backward(self, problem):
+        self.check(self.lib.heed_attention_backward(*problem[0]))
+
+
+def takes_bf16(heed):
+    x = torch.zeros(1, 1, 1, 8, dtype=torch.bfloat16)
+    try:
+        heed.forward(heed.problem(x, x, x, torch.zeros_like(x)))
+    except RuntimeError:
+        return False
+    return True
 
 
 # ---- speed
@@ -177,15 +195,16 @@ def heed_call(heed, shape, causal, way):
     B, H, L, D = shape
     dtype = torch.bfloat16 if way == "forward_bf16" else torch.float32
     q, k, v, g = (torch.randn(B, L, H, D).to(dtype) for _ in range(4))
-    out, lse = torch.zeros_like(q), torch.zeros(B, H, L)
-    problem = heed.problem(q, k, v, causal)
+    out = torch.zeros_like(q)
     if way != "forward_backward":
-        return lambda: heed.forward(problem, out)
-    dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))
+        problem = heed.problem(q, k, v, out, causal)
+        return lambda: heed.forward(problem)
+    grads = [torch.zeros_like(x) for x in (q, k, v)]
+    problem = heed.problem(q, k, v, out, causal, lse=torch.zeros(H, B * L), dout=g, grads=grads)
 
     def both():
-        heed.forward(problem, out, lse)
-        heed.backward(problem, out, lse, g, dq, dk, dv)
+        heed.forward(problem)
+        heed.backward(problem)
 
     return both
 
@@ -286,16 +305,16 @@ def agrees(heed, c, rng):
     k = torch.randn(c["B"], c["S"], c["H"], c["D"]).to(dtype)
     v = torch.randn(c["B"], c["S"], c["H"], c["E"]).to(dtype)
     lengths = torch.randint(0, c["S"] + 1, (c["B"],)) if c["padded"] else None
-    problem = heed.problem(q, k, v, c["causal"], c["scale"], lengths)
-    out, lse = q.new_full((c["B"], c["T"], c["H"], c["E"]), math.nan), torch.zeros(c["B"], c["H"], c["T"])
-    heed.forward(problem, out, lse)
+    out = q.new_full((c["B"], c["T"], c["H"], c["E"]), math.nan)
+    lse, g = torch.zeros(c["H"], c["B"] * c["T"]), torch.randn(out.shape)
+    grads = [torch.full_like(x, math.nan) for x in (q, k, v)] if dtype == torch.float32 else None
+    problem = heed.problem(q, k, v, out, c["causal"], c["scale"], lengths, lse, g if grads else None, grads)
+    heed.forward(problem)
     leaves = [x.double().requires_grad_(True) for x in (q, k, v)]
     want = reference(*leaves, c["causal"], c["scale"], lengths)
     pairs = [("out", out, want)]
-    if dtype == torch.float32:
-        g = torch.randn_like(out)
-        grads = [torch.full_like(x, math.nan) for x in (q, k, v)]
-        heed.backward(problem, out, lse, g, *grads)
+    if grads:
+        heed.backward(problem)
         pairs += zip(("dq", "dk", "dv"), grads, torch.autograd.grad(want, leaves, g.double()))
     for name, got, ref in pairs:
         off = float((got.double() - ref.detach()).abs().max())
@@ -305,10 +324,12 @@ def agrees(heed, c, rng):
     return None
 
 
-def agreement(heed, count, seed, say):
+def agreement(heed, count, seed, say, bf16=True):
     rng, disagree = random.Random(seed), []
     for i in range(count):
         c = draw(rng)
+        if not bf16:
+            c["dtype"] = "float32"
         wrong = agrees(heed, c, rng)
         if wrong:
             disagree.append({"number": i, **c, "what": wrong})
@@ -370,13 +391,17 @@ def main():
     torch.manual_seed(a.seed)
     say = lambda text: print(text, file=sys.stderr if a.json else sys.stdout, flush=True)  # noqa: E731
     heed = None if a.torch_only else Heed(a.lib, a.threads)
+    passes, bf16 = a.passes.split(","), True
+    if heed and not takes_bf16(heed):
+        say("this build of heed takes no bfloat16: its rows and configurations are left out")
+        passes, bf16 = [p for p in passes if p != "forward_bf16"], False
     out = {"machine": machine(), "torch": torch.__version__, "threads": a.threads}
     say(f"{out['machine']['cpu']}, {a.threads} threads, torch {out['torch']}")
     if heed:
-        out["agree"] = agreement(heed, a.configurations, a.seed, say)
+        out["agree"] = agreement(heed, a.configurations, a.seed, say, bf16)
         say(f"{a.configurations} configurations, {out['agree']['disagree']} disagree")
     shapes = [SHAPES[int(i)] for i in a.shapes.split(",")] if a.shapes else SHAPES
-    out["rows"] = speed(heed, a.rounds, a.passes.split(","), shapes, say)
+    out["rows"] = speed(heed, a.rounds, passes, shapes, say)
     out.update(summary(out["rows"]))
     if a.json:
         json.dump(out, sys.stdout, indent=1)
