@@ -30,6 +30,7 @@ struct hd_sequence_hyper {
     double beta2, weight_decay, clip_norm;
     double ema_decay;        /* average of the weights that is validated and kept; below 0: none */
     double label_smoothing;
+    bool exact; /* float32 products in the output layer also where bfloat16 ones are faster */
 };
 
 struct hd_sequence_train_opts {

@@ -150,6 +150,7 @@ static heed_status run_pass(struct trainer *t, struct worker *w, struct lane *la
         .weight = 1.0 / (double)t->step_positions,
         .logit_scale = scale,
         .label_smoothing = t->hyper.label_smoothing,
+        .exact = t->hyper.exact,
     };
     HD_TRY(heed_cross_entropy(w->tape, state, table, w->rows.label, &opts, &loss));
     HD_TRY(heed_tape_backward(w->tape, loss));
@@ -242,7 +243,7 @@ static uint64_t run_id(const struct trainer *t)
     const struct hd_sequence_config *c = &t->config;
     const int64_t whole[] = {c->recipe,  c->items,    c->dim,      c->layers,      c->heads,
                              c->length,  c->timed,    y->epochs,   y->batch,       y->patience,
-                             y->warmup_steps, h->users, h->items};
+                             y->warmup_steps, y->exact, h->users, h->items};
     const double real[] = {y->rate,         y->rate_floor, y->dropout,   y->beta2,
                            y->weight_decay, y->clip_norm,  y->ema_decay, y->label_smoothing};
     uint64_t id = hd_mix64(t->opts->seed), bits;
