@@ -70,6 +70,25 @@ static heed_status read_user(struct hd_asking *a, heed_engine *engine, const cha
     return HEED_OK;
 }
 
+/* A model has learned what a pause of a day does, not one of ten years. Where all of its data is
+ * old (an archive, a demo, a store that was left alone), now is so far from every event that the
+ * time bias speaks of spans it never met. So for the model the clock stops a week after the latest
+ * event that it learned from, or at the reader's own latest. Where events keep coming in this
+ * changes nothing. */
+#define QUIET_MS_MAX (INT64_C(7) * 86400000)
+
+static heed_time clock_of_model(const struct hd_asking *a, heed_time until)
+{
+    heed_time stop;
+
+    if (!a->model || until == 0 || !a->time || a->count == 0)
+        return a->now;
+    stop = until + QUIET_MS_MAX;
+    if (stop < a->time[a->count - 1])
+        stop = a->time[a->count - 1];
+    return a->now < stop ? a->now : stop;
+}
+
 heed_status hd_asking_init(struct hd_asking *asking, heed_engine *engine, const char *user,
                            const struct hd_asking_opts *opts, hd_arena *arena)
 {
@@ -87,6 +106,7 @@ heed_status hd_asking_init(struct hd_asking *asking, heed_engine *engine, const 
     }
     if (status == HEED_OK)
         status = read_user(&a, engine, user, opts, arena);
+    a.model_now = clock_of_model(&a, engine->model_until);
     pthread_mutex_unlock(&engine->lock);
     *asking = a;
     return status;

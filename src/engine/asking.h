@@ -12,7 +12,8 @@ struct hd_asking {
     struct hd_model *model; /* or NULL, then `trouble` says why */
     const char *trouble;
     heed_time now;
-    int32_t user; /* -1: not known */
+    heed_time model_now; /* the same, for the model; see asking.c */
+    int32_t user;        /* -1: not known */
     /* Visits up to now, oldest first, of items that the model knows (all, where there is no model).
      */
     int64_t count;

@@ -66,7 +66,7 @@ static heed_status score_subset(void *arg, int64_t task, int worker)
             b->time[i] = x->time[subset->kept[i]];
     }
     HD_TRY(hd_sequence_score(b->seat->reader, b->item, x->time ? b->time : NULL, subset->count,
-                             x->asking.now, b->seat->scores));
+                             x->asking.model_now, b->seat->scores));
     hd_stand(b->seat->scores, x->asking.model->config->items, x->out, x->target, &standing);
     s->outcomes[task] = (struct hd_outcome){.score = standing.log_probability,
                                             .probability = exp(standing.log_probability),
@@ -157,7 +157,7 @@ static heed_status attribute(struct explaining *x)
     if (!gradient || (x->opts->maps && !x->maps))
         return hd_fail(HEED_E_NOMEM, "explain: no memory for maps of %zu events", n);
     HD_TRY(hd_sequence_attribute(x->bench[0].seat->reader, x->item, x->time, x->count,
-                                 x->asking.now, x->target, gradient, x->maps));
+                                 x->asking.model_now, x->target, gradient, x->maps));
     x->gradient = x->opts->exact ? NULL : gradient;
     return HEED_OK;
 }

@@ -102,7 +102,7 @@ static heed_status score_by_model(struct feeding *f)
     int64_t seen = a->count < config->length ? a->count : config->length;
 
     HD_TRY(hd_seat_take(a->model, &f->seat));
-    HD_TRY(hd_sequence_score(f->seat->reader, a->item, a->time, a->count, a->now, f->scores));
+    HD_TRY(hd_sequence_score(f->seat->reader, a->item, a->time, a->count, a->model_now, f->scores));
     for (int64_t i = config->items; i < a->items->catalogue.items; i++)
         f->scores[i] = -INFINITY;
     f->score_shift = -hd_log_sum_exp(f->scores, config->items);
@@ -189,7 +189,7 @@ static heed_status give_reasons(struct feeding *f, heed_feed_item *item, int32_t
 
     if (!contribution || !reason)
         return hd_fail(HEED_E_NOMEM, "feed: no memory for reasons");
-    HD_TRY(hd_sequence_attribute(f->seat->reader, a->item, a->time, a->count, a->now, target,
+    HD_TRY(hd_sequence_attribute(f->seat->reader, a->item, a->time, a->count, a->model_now, target,
                                  contribution, NULL));
     for (int64_t e = a->count - 1; e >= 0; e--) {
         double own = contribution[e];

@@ -4,6 +4,7 @@
  * reason why a feed fails. Whoever trains replaces the file by rename, so a look at the file's
  * identity is all that is needed to notice, whichever process it was. */
 #include "engine/state.h"
+#include "text/json.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -82,9 +83,35 @@ static heed_status refresh(heed_engine *engine)
     return HEED_OK;
 }
 
+/* What the model's row says of its data; without a row, or with one that cannot be read, 0. The row
+ * comes after the file, so it is looked at again when the store has changed. */
+static heed_status refresh_until(heed_engine *engine)
+{
+    struct hd_model_row row;
+    hd_json *description;
+    hd_json_reader *json = NULL;
+    hd_arena *arena;
+    uint64_t version;
+
+    HD_TRY(hd_store_version(engine->store, &version));
+    if (engine->model_until_version == version)
+        return HEED_OK;
+    engine->model_until = 0;
+    engine->model_until_version = version;
+    arena = hd_arena_new(0);
+    if (arena && hd_store_get_model(engine->store, "sequence", arena, &row) == HEED_OK &&
+        row.description && hd_json_reader_new(&json) == HEED_OK &&
+        hd_json_read(json, row.description, strlen(row.description), &description) == HEED_OK)
+        engine->model_until = hd_json_int(hd_json_get(description, HD_MODEL_UNTIL));
+    hd_json_reader_free(json);
+    hd_arena_free(arena);
+    return HEED_OK;
+}
+
 heed_status hd_model_take(heed_engine *engine, struct hd_model **model)
 {
     HD_TRY(refresh(engine));
+    HD_TRY(refresh_until(engine));
     if (engine->model)
         atomic_fetch_add(&engine->model->uses, 1);
     *model = engine->model;

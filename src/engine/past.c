@@ -70,10 +70,11 @@ static heed_status past_load(hd_store *store, struct hd_past **out)
     }
     /* Ages are counted from the latest event, not from now: the order is the same, and a store that
      * has been quiet for years does not fade to nothing. */
-    struct hd_popularity_opts opts = {.all = true, .half_life = POPULAR_HALF_LIFE_MS};
     for (int64_t e = 0; past->histories.time && e < past->raw.offset[past->raw.users]; e++)
-        if (past->raw.time[e] > opts.now)
-            opts.now = past->raw.time[e];
+        if (past->raw.time[e] > past->latest)
+            past->latest = past->raw.time[e];
+    struct hd_popularity_opts opts = {
+        .all = true, .half_life = POPULAR_HALF_LIFE_MS, .now = past->latest};
     hd_popularity(&past->histories, &opts, past->popular);
     *out = past;
     return HEED_OK;

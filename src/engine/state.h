@@ -28,6 +28,7 @@
 
 #define HD_DESKS_MAX 64 /* requests at once that leave no heap traffic; more are served too */
 #define HD_MODEL_FILE "models/sequence.safetensors"
+#define HD_MODEL_UNTIL "events_until_ms" /* in a model's description: see model_until */
 #define HD_CHECKPOINT_FILE "models/sequence.checkpoint"
 #define HD_TRAINING_LOCK_FILE "models/training.lock"
 
@@ -43,7 +44,8 @@ struct hd_past {
     atomic_int uses;
     struct hd_store_histories raw; /* owns the arrays */
     struct hd_histories histories;
-    float *popular; /* items: events, an event two weeks older than the latest counting half */
+    heed_time latest; /* of all events; 0: no times */
+    float *popular;   /* items: events, an event two weeks older than the latest counting half */
 };
 
 /* One thread's seat at the model: the reader's scratch and a page of scores. confined. */
@@ -79,6 +81,9 @@ struct heed_engine {
     uint64_t past_version;
     struct hd_model *model; /* of the file that model_stat describes */
     struct stat model_stat;
+    heed_time
+        model_until; /* of the latest event it learned from, at the version below; 0: unknown */
+    uint64_t model_until_version;
     char model_trouble[HD_ERROR_BYTES_MAX]; /* why model is NULL */
     hd_arena *desk[HD_DESKS_MAX];           /* scratch that requests have given back */
     int desks;

@@ -73,7 +73,7 @@ static heed_status check_options(const heed_train_opts *o)
 
 /* A row beside the file: what was trained, for people and reports. The file alone decides what is
  * served, so a busy store costs a line in the log and no model. */
-static void describe_model(heed_engine *engine, const heed_train_report *report)
+static void describe_model(heed_engine *engine, const heed_train_report *report, heed_time until)
 {
     struct hd_json_writer w = {0};
     const char *description = NULL;
@@ -86,6 +86,7 @@ static void describe_model(heed_engine *engine, const heed_train_report *report)
     hd_json_put_int(&w, "best_epoch", report->best_epoch);
     hd_json_put_number(&w, "valid_ndcg@10", report->valid_ndcg10);
     hd_json_put_number(&w, "train_seconds", report->train_seconds);
+    hd_json_put_int(&w, HD_MODEL_UNTIL, until);
     hd_json_end(&w);
     heed_status status = hd_json_finish(&w, &description, NULL);
     if (status == HEED_OK) {
@@ -187,7 +188,7 @@ heed_status heed_engine_train(heed_engine *engine, const heed_train_opts *opts,
     if (status != HEED_OK)
         goto done;
     fill_report(&report, opts, heed_pool_threads(pool), began_ns);
-    describe_model(engine, &report);
+    describe_model(engine, &report, past->latest);
     *out = report;
 done:
     if (lock >= 0)

@@ -368,6 +368,109 @@ static void test_explain_one_event(void **state)
     heed_explanation_free(explanation);
 }
 
+/* Asked years after the last event, a model with a time bias answers as it does a week after it. */
+static void test_old_data(void **state)
+{
+    struct world *w = *state;
+    const heed_time last = 1700000000000LL + 3600000LL * 11, week = 7 * 86400000LL;
+    const heed_time at[] = {last + week, last + week + 1, last + 20 * 365 * 86400000LL, last + 1};
+    heed_train_opts opts = {.recipe = HEED_RECIPE_HSTU, .dim = 16, .layers = 1, .epochs = 2};
+    heed_train_report report;
+    heed_feed *feed[4];
+
+    world_fill(w);
+    assert_status(heed_engine_train(w->engine, &opts, &report), HEED_OK);
+    for (int i = 0; i < 4; i++) {
+        heed_feed_request request = {.user = "r4", .n = 18, .at = at[i]};
+        assert_status(heed_engine_feed(w->engine, &request, &feed[i]), HEED_OK);
+        assert_string_equal(feed[i]->policy, "sequence");
+    }
+    bool differs = false; /* time does matter before that */
+    for (int k = 0; k < 18; k++) {
+        assert_true(feed[1]->items[k].score == feed[0]->items[k].score);
+        assert_true(feed[2]->items[k].score == feed[0]->items[k].score);
+        differs = differs || feed[3]->items[k].score != feed[0]->items[k].score;
+    }
+    assert_true(differs);
+    for (int i = 0; i < 4; i++)
+        heed_feed_free(feed[i]);
+}
+
+/* ---- training that was stopped goes on to the same bytes */
+
+struct stop {
+    int calls, after;
+};
+
+static bool stop_after(void *context, const char *what, int64_t done, int64_t total)
+{
+    struct stop *stop = context;
+
+    (void)what;
+    (void)done;
+    (void)total;
+    return ++stop->calls <= stop->after;
+}
+
+/* The digest of the model's file. */
+static void model_digest(struct world *w, char hex[HD_SHA256_HEX_BYTES])
+{
+    char path[128], block[4096];
+    struct hd_sha256 sha;
+    size_t got;
+
+    snprintf(path, sizeof path, "%s/exported", w->folder);
+    assert_status(heed_engine_export_model(w->engine, "sequence", path), HEED_OK);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    hd_sha256_init(&sha);
+    while ((got = fread(block, 1, sizeof block, f)) > 0)
+        hd_sha256_update(&sha, block, got);
+    fclose(f);
+    hd_sha256_final_hex(&sha, hex);
+}
+
+static void test_resume(void **state)
+{
+    struct world *w = *state;
+    struct stop stop = {0, INT32_MAX};
+    heed_train_opts opts = {.recipe = HEED_RECIPE_SASREC,
+                            .dim = 16,
+                            .layers = 1,
+                            .length = 16,
+                            .epochs = 6,
+                            .batch = 8,
+                            .seed = 3,
+                            .progress = {stop_after, &stop}};
+    heed_train_report report;
+    char whole[HD_SHA256_HEX_BYTES], now[HD_SHA256_HEX_BYTES];
+    int resumes = 0, stops = 0;
+
+    world_fill(w);
+    assert_status(heed_engine_train(w->engine, &opts, &report), HEED_OK);
+    assert_false(report.resumed);
+    model_digest(w, whole);
+    const int calls = stop.calls;
+    assert_true(calls >= 6);
+    for (int after = 0; after < calls; after += 1 + calls / 8, stops++) {
+        stop = (struct stop){0, after};
+        opts.resume = false;
+        assert_status(heed_engine_train(w->engine, &opts, &report), HEED_E_CANCELLED);
+        model_digest(w, now); /* the old model is still there */
+        assert_string_equal(now, whole);
+        stop = (struct stop){0, INT32_MAX};
+        opts.resume = true;
+        opts.threads = 1 + after % 2;
+        assert_status(heed_engine_train(w->engine, &opts, &report), HEED_OK);
+        resumes += report.resumed;
+        model_digest(w, now);
+        assert_string_equal(now, whole);
+    }
+    assert_true(resumes >= stops / 2); /* the earliest stops left nothing to resume */
+    assert_status(heed_engine_train(w->engine, &opts, &report), HEED_OK);
+    assert_false(report.resumed); /* the last run had ended: there is nothing left to resume */
+}
+
 /* ---- decisions are kept, one line each, and a look that nobody is shown is not */
 
 static void test_decisions(void **state)
@@ -445,6 +548,7 @@ int main(void)
         WORLD_TEST(test_at),        WORLD_TEST(test_items_after_training),
         WORLD_TEST(test_reopen),    WORLD_TEST(test_evaluate),
         WORLD_TEST(test_explain),   WORLD_TEST(test_explain_one_event),
+        WORLD_TEST(test_old_data),  WORLD_TEST(test_resume),
         WORLD_TEST(test_decisions), WORLD_TEST(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
