@@ -241,10 +241,27 @@ static char *join(const char *folder, const char *name, const char *ending)
     return path;
 }
 
+/* The folder and those above it that are missing. */
+static heed_status make_folder(const char *folder)
+{
+    char *path = join(folder, "", "");
+    heed_status status = HEED_OK;
+
+    if (!path)
+        return hd_fail(HEED_E_NOMEM, "simulate: no memory for a name");
+    for (char *at = path + 1; status == HEED_OK && (at = strchr(at, '/')); at++) {
+        *at = 0; /* the last one is the slash that join() put there */
+        if (mkdir(path, 0777) && errno != EEXIST)
+            status = hd_fail_errno(HEED_E_IO, "%s: cannot make the folder", path);
+        *at = '/';
+    }
+    hd_free(path);
+    return status;
+}
+
 static heed_status open_sinks(struct sink **sinks, const char *folder)
 {
-    if (mkdir(folder, 0777) && errno != EEXIST)
-        return hd_fail_errno(HEED_E_IO, "%s: cannot make the folder", folder);
+    HD_TRY(make_folder(folder));
     for (int i = 0; i < FILES; i++) {
         if (!(sinks[i] = hd_alloc(1, sizeof *sinks[i])) ||
             !(sinks[i]->part = join(folder, file_names[i], ".part")) ||

@@ -114,6 +114,27 @@ static void test_nothing_half_done(void **state)
     assert_int_equal(heed_simulate(&small, NULL, NULL), HEED_E_ARG);
 }
 
+/* Folders above the one named are made too. */
+static void test_folders(void **state)
+{
+    (void)state;
+    char path[512];
+    size_t bytes;
+
+    snprintf(path, sizeof path, "%s/a//b/", folder);
+    assert_int_equal(heed_simulate(&small, path, NULL), HEED_OK);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *text = slurp(path, names[i], &bytes), name[640];
+        assert_non_null(text);
+        free(text);
+        snprintf(name, sizeof name, "%s%s", path, names[i]);
+        assert_int_equal(remove(name), 0);
+    }
+    assert_int_equal(rmdir(path), 0);
+    snprintf(path, sizeof path, "%s/a", folder);
+    assert_int_equal(rmdir(path), 0);
+}
+
 static int clear_folder(void **state)
 {
     char path[512];
@@ -132,6 +153,7 @@ int main(void)
         cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_other_seed),
         cmocka_unit_test(test_nothing_half_done),
+        cmocka_unit_test(test_folders),
     };
     if (!mkdtemp(folder))
         return 1;
