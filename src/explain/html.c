@@ -84,7 +84,8 @@ static void add_head(struct hd_page *page, const heed_explanation *e)
                 "<bdi>%.60s</bdi></div><h1>&ldquo;<bdi>%s</bdi>&rdquo; stands at place %lld</h1>",
                 e->user, target_name(e), (long long)e->rank);
 
-    while (likely < 3 && likely < e->reason_count && e->reasons[likely].contribution > 0)
+    while (likely < 3 && likely < e->reason_count &&
+           e->reasons[likely].contribution > 0.15 * hd_reason_top(e))
         likely++;
     hd_page_raw(page, "<p class=\"lead\">");
     if (!likely)
@@ -160,7 +161,7 @@ static void add_facts(struct hd_page *page, const heed_explanation *e)
                 "<div><span>probability of being next</span><strong>%.2f&#8239;%%</strong>"
                 "</div>",
                 100.0 * e->probability);
-    hd_page_add(page, "<div><span>score</span><strong>%.3f</strong></div>", e->score);
+    hd_page_add(page, "<div><span>score</span><strong>%+.3f</strong></div>", e->score);
     hd_page_add(page, "<div><span>events the model saw</span><strong>%d</strong></div></div>",
                 e->reason_count);
 }
@@ -191,11 +192,12 @@ static void add_reasons(struct hd_page *page, const heed_explanation *e)
     int n = e->reason_count, up = 0, down = 0, against = 0;
     double low = 0, high = 0, rest = 0;
 
-    while (up < n && up < FOR_MAX && e->reasons[up].contribution > 0)
+    while (up < n && up < FOR_MAX &&
+           e->reasons[up].contribution > HD_REASON_LEAST * hd_reason_top(e))
         up++;
     for (int i = 0; i < n; i++) {
         low = fmin(low, e->reasons[i].contribution), high = fmax(high, e->reasons[i].contribution);
-        against += e->reasons[i].contribution < 0;
+        against += e->reasons[i].contribution < -HD_REASON_LEAST * hd_reason_top(e);
     }
     down = against < AGAINST_MAX ? against : AGAINST_MAX;
     for (int i = up; i < n - down; i++)
@@ -296,56 +298,52 @@ static void add_faithfulness(struct hd_page *page, const heed_explanation *e)
 }
 
 /* ---- the maps */
-static bool has_negative(const heed_explanation *e)
-{
-    int64_t count = (int64_t)e->layers * e->heads * e->history_count * e->history_count;
-
-    for (int64_t i = 0; i < count; i++)
-        if (e->maps[i] < -1e-6f)
-            return true;
-    return false;
-}
-
 static void add_maps(struct hd_page *page, const heed_explanation *e)
 {
-    int n = e->history_count < HD_PICTURE_EVENTS ? e->history_count : HD_PICTURE_EVENTS;
-    bool tips = (int64_t)e->layers * e->heads * n * (n + 1) / 2 <= TIPS_MAX;
+    struct hd_map map;
 
     if (!hd_has_maps(e))
         return;
-    double cell = n > 12 ? 17 : 24, small = 168.0 / n;
+    hd_map_all(e, &map);
+    int n = map.n;
+    bool tips = (int64_t)e->layers * e->heads * n * (n + 1) / 2 <= TIPS_MAX;
+    bool sizes = hd_map_signed(e);
+    double cell = n > 12 ? 17 : 24;
     hd_page_add(
         page,
         "<h2>Where the model looked</h2><p class=\"soft small\">Attention weights: each row "
         "is a step of the history, and each square along it says how much that step drew "
         "on the event below whose name it stands. %s %d of %d events, oldest at the top; "
-        "the name at the end of a row is also that of the column beneath it. %sWeights "
-        "are a picture of how the model computes, not reasons: what counts is what they "
-        "did, above.</p>",
-        n < e->history_count ? "The latest" : "All", n, e->history_count,
-        has_negative(e) ? "Weights of this model have a sign; the warm squares are "
-                          "negative. "
-                        : "");
+        "the name at the end of a row is also that of the column beneath it. Weights are a "
+        "picture of how the model computes, not reasons: what counts is what they did, "
+        "above.</p>",
+        n < e->history_count ? "The latest" : "All", n, e->history_count);
     hd_page_add(page,
                 "<svg class=\"wide\" style=\"max-width:%.0fpx\" viewBox=\"-2 -2 %.0f %.0f\" "
                 "role=\"img\" aria-label=\"attention, averaged over layers and heads\">",
                 n * cell + 330.0, n * cell + 330.0, n * cell + 4.0);
-    double top = hd_draw_map(page, e, -1, -1, n, 0, 0, cell, true, true);
+    hd_draw_map(page, e, &map, 0, 0, cell, true, true);
     hd_page_add(page,
-                "</svg><p class=\"soft small\">Mean over %d layers and %d heads. "
-                "0<span class=\"scale\"></span>%.3f</p><div class=\"maps\">",
-                e->layers, e->heads, top);
+                "</svg><p class=\"soft small\">Mean over %d layer%s and %d head%s%s. "
+                "0<span class=\"scale\"></span>%.3f</p>",
+                e->layers, e->layers == 1 ? "" : "s", e->heads, e->heads == 1 ? "" : "s",
+                sizes ? ", of sizes without sign, each row against its largest" : "", map.top);
+    if (sizes)
+        hd_page_raw(page, "<p class=\"soft small\">Weights of this model have a sign: below, the "
+                          "warm squares are negative.</p>");
+    hd_page_raw(page, "<div class=\"maps\">");
     for (int layer = 0; layer < e->layers; layer++) {
         for (int head = 0; head < e->heads; head++) {
             hd_page_add(page,
                         "<figure><svg class=\"wide\" viewBox=\"-1 -1 170 170\" role=\"img\" "
                         "aria-label=\"layer %d, head %d\">",
                         layer + 1, head + 1);
-            top = hd_draw_map(page, e, layer, head, n, 0, 0, small, false, tips);
+            hd_map_one(e, layer, head, &map);
+            hd_draw_map(page, e, &map, 0, 0, 168.0 / n, false, tips);
             hd_page_add(page,
                         "</svg><figcaption>Layer %d, head %d &middot; darkest %.3f"
                         "</figcaption></figure>",
-                        layer + 1, head + 1, top);
+                        layer + 1, head + 1, map.top);
         }
     }
     hd_page_raw(page, "</div>");

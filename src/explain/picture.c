@@ -56,60 +56,91 @@ bool hd_has_maps(const heed_explanation *e)
     return e->maps && e->layers > 0 && e->heads > 0 && e->history_count > 0;
 }
 
-double hd_map_weight(const heed_explanation *e, int layer, int head, int t, int s)
+bool hd_map_signed(const heed_explanation *e)
 {
-    int64_t n = e->history_count;
-    double sum = 0;
-    int count = 0;
+    int64_t count = (int64_t)e->layers * e->heads * e->history_count * e->history_count;
 
-    for (int l = layer < 0 ? 0 : layer; l < (layer < 0 ? e->layers : layer + 1); l++) {
-        for (int h = head < 0 ? 0 : head; h < (head < 0 ? e->heads : head + 1); h++, count++) {
-            double weight = (double)e->maps[(((int64_t)l * e->heads + h) * n + t) * n + s];
-            sum += isfinite(weight) ? weight : 0.0;
-        }
-    }
-    return sum / count;
+    for (int64_t i = 0; i < count; i++)
+        if (e->maps[i] < -1e-6f)
+            return true;
+    return false;
 }
 
-double hd_draw_map(struct hd_page *page, const heed_explanation *e, int layer, int head, int events,
-                   double x, double y, double cell, bool names, bool tips)
+void hd_map_one(const heed_explanation *e, int layer, int head, struct hd_map *map)
 {
-    int from = e->history_count > events ? e->history_count - events : 0;
-    int n = e->history_count - from;
-    double top = 1e-12, side = n * cell, gap = cell > 10 ? 1.0 : 0.0;
+    int64_t n = e->history_count, at = (int64_t)layer * e->heads + head;
 
-    for (int t = 0; t < n; t++)
+    map->n = (int)(n < HD_PICTURE_EVENTS ? n : HD_PICTURE_EVENTS);
+    map->from = (int)n - map->n, map->top = 1e-12;
+    for (int t = 0; t < map->n; t++) {
+        const float *row = e->maps + (at * n + map->from + t) * n + map->from;
+        for (int s = 0; s <= t; s++) {
+            map->weight[t][s] = isfinite(row[s]) ? (double)row[s] : 0.0;
+            map->top = fmax(map->top, fabs(map->weight[t][s]));
+        }
+    }
+}
+
+void hd_map_all(const heed_explanation *e, struct hd_map *map)
+{
+    bool sizes = hd_map_signed(e);
+    int count = e->layers * e->heads;
+    struct hd_map one;
+
+    hd_map_one(e, 0, 0, map);
+    memset(map->weight, 0, sizeof map->weight);
+    map->top = 1e-12;
+    for (int m = 0; m < count; m++) {
+        hd_map_one(e, m / e->heads, m % e->heads, &one);
+        for (int t = 0; t < map->n; t++) {
+            double row = 1e-12;
+            for (int s = 0; s <= t; s++)
+                row = fmax(row, fabs(one.weight[t][s]));
+            for (int s = 0; s <= t; s++) {
+                double weight = one.weight[t][s];
+                map->weight[t][s] += (sizes ? fabs(weight) / row : weight) / count;
+            }
+        }
+    }
+    for (int t = 0; t < map->n; t++)
         for (int s = 0; s <= t; s++)
-            top = fmax(top, fabs(hd_map_weight(e, layer, head, from + t, from + s)));
+            map->top = fmax(map->top, map->weight[t][s]);
+}
+
+void hd_draw_map(struct hd_page *page, const heed_explanation *e, const struct hd_map *map,
+                 double x, double y, double cell, bool names, bool tips)
+{
+    int n = map->n;
+    double gap = cell > 10 ? 1.0 : 0.0;
+
     /* The outline of the triangle: a causal map has nothing above it. */
-    hd_page_add(page, "<path class=\"a\" d=\"M%f %fV%fH%f", x, y, y + side, x + side);
+    hd_page_add(page, "<path class=\"a\" d=\"M%f %fV%fH%f", x, y, y + n * cell, x + n * cell);
     for (int t = n; t > 0; t--)
         hd_page_add(page, "V%fH%f", y + (t - 1) * cell, x + (t - 1) * cell);
     hd_page_raw(page, "Z\"/>");
     for (int t = 0; t < n; t++) {
-        const heed_reason *query = &e->history[from + t];
+        const heed_reason *step = &e->history[map->from + t];
         for (int s = 0; s <= t; s++) {
-            double weight = hd_map_weight(e, layer, head, from + t, from + s);
-            /* What could not be told from paper is not drawn. */
-            if (fabs(weight) < 0.02 * top)
+            double weight = map->weight[t][s], size = fabs(weight) / map->top;
+            if (size < 0.02) /* what could not be told from paper is not drawn */
                 continue;
             hd_page_add(page,
                         "<rect class=\"g %s\" x=\"%f\" y=\"%f\" width=\"%f\" height=\"%f\" "
                         "fill-opacity=\"%.3f\"",
                         weight < 0 ? "n" : "p", x + s * cell, y + t * cell, cell - gap, cell - gap,
-                        0.04 + 0.96 * pow(fabs(weight) / top, 0.7));
+                        0.04 + 0.96 * pow(size, 0.7));
             if (tips)
                 hd_page_add(page, "><title>%.48s looks at %.48s: %.3f</title></rect>",
-                            hd_reason_name(query), hd_reason_name(&e->history[from + s]), weight);
+                            hd_reason_name(step), hd_reason_name(&e->history[map->from + s]),
+                            weight);
             else
                 hd_page_raw(page, "/>");
         }
         if (names)
             hd_page_add(page, "<text class=\"%s\" x=\"%f\" y=\"%f\" font-size=\"%f\">%.38s</text>",
                         t == n - 1 ? "i" : "s", x + (t + 1) * cell + 5, y + (t + 0.73) * cell,
-                        cell * 0.72, hd_reason_name(query));
+                        cell * 0.72, hd_reason_name(step));
     }
-    return top;
 }
 
 void hd_draw_history(struct hd_page *page, const heed_explanation *e, double width, double height)

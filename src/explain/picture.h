@@ -8,7 +8,7 @@
 #include "explain/page.h"
 #include "heed/engine.h"
 
-#define HD_PICTURE_EVENTS 24 /* of the history, the latest, that a drawn map shows */
+#define HD_PICTURE_EVENTS 24 /* steps of the history, the latest, that a drawn map shows */
 #define HD_WHEN_BYTES 48
 
 /* Colours, light and dark, as CSS: custom properties on the root, and the classes. */
@@ -20,15 +20,27 @@ const char *hd_reason_name(const heed_reason *reason);
 void hd_when_text(heed_time when, char text[HD_WHEN_BYTES]);
 /* The largest |contribution|, at least tiny. */
 double hd_reason_top(const heed_explanation *e);
-/* The attention weight of query t on key s, or its mean over layers or heads given as -1. */
-double hd_map_weight(const heed_explanation *e, int layer, int head, int t, int s);
-bool hd_has_maps(const heed_explanation *e);
+/* Reasons from here down are too small, beside the strongest, to be worth a line. */
+#define HD_REASON_LEAST 0.02
 
-/* One map at (x, y): the last `events` steps, squares of `cell`; names: titles along the diagonal,
- * where a causal map is empty. tips: what a pointer on a cell is told. Returns the largest
- * |weight|. */
-double hd_draw_map(struct hd_page *page, const heed_explanation *e, int layer, int head, int events,
-                   double x, double y, double cell, bool names, bool tips);
+bool hd_has_maps(const heed_explanation *e);
+/* Some weight is below zero, as SiLU's may be. */
+bool hd_map_signed(const heed_explanation *e);
+
+/* The last n steps of one map, or of all of them: their mean, and where weights have a sign, which
+ * would cancel, the mean of their sizes, each row of a map scaled by its own largest. */
+struct hd_map {
+    int n, from;
+    double top;                                          /* the largest |weight|, at least tiny */
+    double weight[HD_PICTURE_EVENTS][HD_PICTURE_EVENTS]; /* step, event it looked at */
+};
+void hd_map_one(const heed_explanation *e, int layer, int head, struct hd_map *map);
+void hd_map_all(const heed_explanation *e, struct hd_map *map);
+
+/* At (x, y), in squares of `cell`; names: titles along the diagonal, where a causal map is empty.
+ * tips: what a pointer on a cell is told. */
+void hd_draw_map(struct hd_page *page, const heed_explanation *e, const struct hd_map *map,
+                 double x, double y, double cell, bool names, bool tips);
 /* Each event's contribution where it stood in the history, in a box of width x height. */
 void hd_draw_history(struct hd_page *page, const heed_explanation *e, double width, double height);
 

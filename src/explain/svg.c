@@ -29,7 +29,7 @@ static void draw_head(struct hd_page *page, const heed_explanation *e)
                 "reader %.40s</text>",
                 SIDE, e->user);
     hd_page_add(page,
-                "<text class=\"i t\" x=\"%d\" y=\"82\" font-size=\"28\">&#8220;%.44s&#8221; "
+                "<text class=\"i t\" x=\"%d\" y=\"82\" font-size=\"28\">&#8220;%.50s&#8221; "
                 "stands at place %lld</text>",
                 SIDE, title, (long long)e->rank);
     if (!without || e->counterfactual_rank < 1)
@@ -69,10 +69,11 @@ static double draw_reasons(struct hd_page *page, const heed_explanation *e, doub
 
     for (int i = 0; i < n; i++) {
         low = fmin(low, e->reasons[i].contribution), high = fmax(high, e->reasons[i].contribution);
-        against += e->reasons[i].contribution < 0;
+        against += e->reasons[i].contribution < -HD_REASON_LEAST * hd_reason_top(e);
     }
     against = against < 2 ? against : 2;
-    while (up < n && up < BARS - against && e->reasons[up].contribution > 0)
+    while (up < n && up < BARS - against &&
+           e->reasons[up].contribution > HD_REASON_LEAST * hd_reason_top(e))
         up++;
     scale = BAR_WIDTH / fmax(high - low, 1e-12);
     for (int i = 0; i < up; i++, y += ROW)
@@ -118,6 +119,7 @@ static void draw_trust(struct hd_page *page, const heed_explanation *e, double y
 heed_status heed_explanation_svg(const heed_explanation *e, const char *path)
 {
     struct hd_page page = {0};
+    struct hd_map map;
     double bottom = 150 + BARS * ROW + 26;
     heed_status status;
 
@@ -137,9 +139,9 @@ heed_status heed_explanation_svg(const heed_explanation *e, const char *path)
     draw_head(&page, e);
     draw_reasons(&page, e, 146);
     if (hd_has_maps(e)) {
-        int n = e->history_count < HD_PICTURE_EVENTS ? e->history_count : HD_PICTURE_EVENTS;
         double x = WIDTH - SIDE - MAP_SIDE;
-        hd_draw_map(&page, e, -1, -1, n, x, 138, (double)MAP_SIDE / n * 0.88, false, true);
+        hd_map_all(e, &map);
+        hd_draw_map(&page, e, &map, x, 138, MAP_SIDE * 0.88 / map.n, false, true);
         hd_page_add(&page,
                     "<text class=\"s\" x=\"%f\" y=\"%f\" font-size=\"12.5\">attention: mean "
                     "of %d layer%s, %d head%s</text>",
