@@ -36,6 +36,9 @@ HEED_API int64_t heed_params_count(const heed_params *params);     /* tensors */
 HEED_API int64_t heed_params_elements(const heed_params *params);  /* numbers */
 HEED_API heed_tensor *heed_params_at(heed_params *params, int64_t i, const char **name);
 HEED_API void heed_params_zero_grad(heed_params *params);
+/** frozen: no gradient is asked of them, so that tapes on other threads may record over the same
+ * parameters, for the gradients of their inputs alone. */
+HEED_API void heed_params_freeze(heed_params *params, bool frozen);
 /** The same data with gradients of its own: one for each tape that works beside others. Dies before
  * its origin, which must not be added to any more. */
 HEED_API HEED_CHECKED heed_status heed_params_replica(heed_params *origin, heed_params **replica);

@@ -19,7 +19,7 @@ static heed_status embedding_rows(void *arg, int64_t from, int64_t to, int64_t b
 {
     const struct embedding_record *rec = arg;
     const struct hd_kernels *k = hd_kernels_of(rec->table);
-    int64_t C = rec->table->dim[1];
+    int64_t C = rec->table->dim[1], stride = hd_row_stride(rec->table);
 
     (void)block;
     for (int64_t i = from; i < to; i++) {
@@ -27,7 +27,8 @@ static heed_status embedding_rows(void *arg, int64_t from, int64_t to, int64_t b
         if (rec->ids[i] < 0)
             k->fill(row, 0, (size_t)C);
         else
-            k->scale(row, rec->scale, hd_row(rec->table, k->item_bytes, rec->ids[i]), (size_t)C);
+            k->scale(row, rec->scale, hd_at(rec->table->data, k->item_bytes, rec->ids[i] * stride),
+                     (size_t)C);
     }
     return HEED_OK;
 }

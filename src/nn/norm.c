@@ -23,6 +23,7 @@ struct norm_pass {
     void *dx;
     bool fresh;
     void *dgain, *dbias; /* a row for each block, or NULL */
+    int64_t C, x_row;
 };
 
 typedef struct norm_place { /* of one row in a backward */
@@ -34,11 +35,12 @@ static norm_place norm_at(const struct norm_pass *pass, int64_t row, int64_t blo
 {
     const struct norm_record *rec = pass->rec;
     size_t item = pass->k->item_bytes;
-    int64_t C = hd_cols(rec->x);
-    norm_place at = {.dy = hd_at(pass->dy, item, row * C), .x = hd_row(rec->x, item, row)};
+    int64_t C = pass->C;
+    norm_place at = {.dy = hd_at(pass->dy, item, row * C),
+                     .x = hd_at(rec->x->data, item, row * pass->x_row)};
 
     if (pass->dx) {
-        at.dx = hd_at(pass->dx, item, row * hd_row_stride(rec->x));
+        at.dx = hd_at(pass->dx, item, row * pass->x_row);
         if (pass->fresh)
             pass->k->fill(at.dx, 0, (size_t)C);
     }
@@ -80,7 +82,11 @@ static heed_status partials_add(heed_tape *tape, heed_tensor *vector, int64_t bl
 
 static heed_status norm_backward(heed_tape *tape, const struct norm_record *rec, hd_rows_fn rows_fn)
 {
-    struct norm_pass pass = {.rec = rec, .k = hd_kernels_of(rec->x), .dy = hd_grad_got(rec->y)};
+    struct norm_pass pass = {.rec = rec,
+                             .k = hd_kernels_of(rec->x),
+                             .dy = hd_grad_got(rec->y),
+                             .C = hd_cols(rec->x),
+                             .x_row = hd_row_stride(rec->x)};
     struct hd_arena_mark mark = hd_arena_mark(hd_tape_scratch(tape));
     int64_t N = hd_rows(rec->x), C = hd_cols(rec->x), blocks = hd_rows_blocks(N, C);
 
@@ -134,11 +140,12 @@ static heed_status layer_norm_rows(void *arg, int64_t from, int64_t to, int64_t 
 {
     const struct norm_record *rec = arg;
     const struct hd_kernels *k = hd_kernels_of(rec->x);
-    int64_t C = hd_cols(rec->x);
+    int64_t C = hd_cols(rec->x), x_row = hd_row_stride(rec->x);
 
     (void)block;
     for (int64_t i = from; i < to; i++)
-        k->layer_norm(hd_at(rec->y->data, k->item_bytes, i * C), hd_row(rec->x, k->item_bytes, i),
+        k->layer_norm(hd_at(rec->y->data, k->item_bytes, i * C),
+                      hd_at(rec->x->data, k->item_bytes, i * x_row),
                       rec->gain ? rec->gain->data : NULL, rec->bias ? rec->bias->data : NULL,
                       (size_t)C, rec->eps, &rec->mean[i], &rec->factor[i]);
     return HEED_OK;
@@ -152,8 +159,8 @@ static heed_status layer_norm_back_rows(void *arg, int64_t from, int64_t to, int
     for (int64_t i = from; i < to; i++) {
         norm_place at = norm_at(pass, i, block);
         pass->k->layer_norm_back(at.dx, at.dgain, at.dbias, at.dy, at.x,
-                                 rec->gain ? rec->gain->data : NULL, (size_t)hd_cols(rec->x),
-                                 rec->mean[i], rec->factor[i]);
+                                 rec->gain ? rec->gain->data : NULL, (size_t)pass->C, rec->mean[i],
+                                 rec->factor[i]);
     }
     return HEED_OK;
 }
@@ -177,11 +184,12 @@ static heed_status rms_norm_rows(void *arg, int64_t from, int64_t to, int64_t bl
 {
     const struct norm_record *rec = arg;
     const struct hd_kernels *k = hd_kernels_of(rec->x);
-    int64_t C = hd_cols(rec->x);
+    int64_t C = hd_cols(rec->x), x_row = hd_row_stride(rec->x);
 
     (void)block;
     for (int64_t i = from; i < to; i++)
-        k->rms_norm(hd_at(rec->y->data, k->item_bytes, i * C), hd_row(rec->x, k->item_bytes, i),
+        k->rms_norm(hd_at(rec->y->data, k->item_bytes, i * C),
+                    hd_at(rec->x->data, k->item_bytes, i * x_row),
                     rec->gain ? rec->gain->data : NULL, (size_t)C, rec->eps, &rec->factor[i]);
     return HEED_OK;
 }
@@ -194,7 +202,7 @@ static heed_status rms_norm_back_rows(void *arg, int64_t from, int64_t to, int64
     for (int64_t i = from; i < to; i++) {
         norm_place at = norm_at(pass, i, block);
         pass->k->rms_norm_back(at.dx, at.dgain, at.dy, at.x, rec->gain ? rec->gain->data : NULL,
-                               (size_t)hd_cols(rec->x), rec->factor[i]);
+                               (size_t)pass->C, rec->factor[i]);
     }
     return HEED_OK;
 }
@@ -218,11 +226,11 @@ static heed_status l2_rows(void *arg, int64_t from, int64_t to, int64_t block)
 {
     const struct norm_record *rec = arg;
     const struct hd_kernels *k = hd_kernels_of(rec->x);
-    int64_t C = hd_cols(rec->x);
+    int64_t C = hd_cols(rec->x), x_row = hd_row_stride(rec->x);
 
     (void)block;
     for (int64_t i = from; i < to; i++) {
-        const void *x = hd_row(rec->x, k->item_bytes, i);
+        const void *x = hd_at(rec->x->data, k->item_bytes, i * x_row);
         double length = sqrt(k->dot(x, x, (size_t)C));
         /* A negative factor says that the row was shorter than eps: then it was but scaled. */
         rec->factor[i] = length > rec->eps ? 1 / length : rec->eps > 0 ? -1 / rec->eps : 0;
@@ -237,7 +245,7 @@ static heed_status l2_back_rows(void *arg, int64_t from, int64_t to, int64_t blo
     const struct norm_pass *pass = arg;
     const struct norm_record *rec = pass->rec;
     const struct hd_kernels *k = pass->k;
-    size_t C = (size_t)hd_cols(rec->x);
+    size_t C = (size_t)pass->C;
 
     for (int64_t i = from; i < to; i++) {
         norm_place at = norm_at(pass, i, block);

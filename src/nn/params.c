@@ -209,6 +209,12 @@ void heed_params_zero_grad(heed_params *params)
     }
 }
 
+void heed_params_freeze(heed_params *params, bool frozen)
+{
+    for (int64_t i = 0; i < params->count; i++)
+        params->param[i]->tensor.wants_grad = !frozen;
+}
+
 heed_status heed_params_replica(heed_params *origin, heed_params **out)
 {
     heed_params *replica;

@@ -16,16 +16,22 @@
 #include "heed/nn.h"
 #include "nn/loss.h"
 #include "nn/rows.h"
+#include "nn/sort.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
+struct place {
+    int32_t id, j; /* negative number j */
+};
+
 struct sampled {
     heed_tensor *x, *table, *loss;
     int64_t N, C, K;
     const int32_t *labels, *negatives; /* copies in the tape's arena */
-    const bool *left_out;              /* negatives that are excluded items, or NULL */
+    struct place *order;               /* the negatives by id */
+    int64_t *left_out, left_out_count; /* numbers of the negatives that are excluded items */
     void *gathered;                    /* (K, C): rows of the table */
     void *slope;                       /* (N, K): logits, then d loss / d (x . e) */
     double *label_slope;               /* N */
@@ -55,41 +61,74 @@ static double logistic(double s)
     return s < 0 ? exp(s) / (1 + exp(s)) : 1 / (1 + exp(-s));
 }
 
-#define STEP 512 /* each factor below is at least 1/2, so a product of these stays above 2^-512 */
+#define STEP 512 /* each factor below is at least 1/2, so a lane's product stays above 2^-512 */
+#define LANES 8  /* sums side by side, in an order of their own: the processor adds them at once */
 
-/* log(1 + exp(-|s|)) = -log max(q, 1 - q), q = logistic(s): one logarithm for STEP of them. */
+/* sum_j softplus(s_j) with q_j = logistic(s_j) given: max(s, 0) + log(1 + exp(-|s|)), of which the
+ * logarithm is -log max(q, 1 - q). One logarithm for all: it is taken of the product. */
+#define SOFTPLUS_SUM(name, real)                                                          \
+    static double name(const real *s, const real *q, size_t n)                            \
+    {                                                                                     \
+        double sum[LANES] = {0}, product[LANES] = {1, 1, 1, 1, 1, 1, 1, 1}, total = 0;    \
+        size_t i = 0;                                                                     \
+        for (; i + LANES <= n; i += LANES)                                                \
+            for (size_t l = 0; l < LANES; l++) {                                          \
+                double share = (double)q[i + l], rest = 1 - share, up = (double)s[i + l]; \
+                sum[l] += up > 0 ? up : 0;                                                \
+                product[l] *= share > rest ? share : rest;                                \
+            }                                                                             \
+        for (; i < n; i++) {                                                              \
+            double share = (double)q[i], rest = 1 - share, up = (double)s[i];             \
+            sum[0] += up > 0 ? up : 0;                                                    \
+            product[0] *= share > rest ? share : rest;                                    \
+        }                                                                                 \
+        for (size_t l = 0; l < LANES; l++)                                                \
+            total += sum[l] - log(product[l]);                                            \
+        return total;                                                                     \
+    }
+SOFTPLUS_SUM(softplus_sum_f32, float)
+SOFTPLUS_SUM(softplus_sum_f64, double)
+
 static double gbce_row(const struct hd_kernels *k, void *row, size_t n, double beta, double *label)
 {
-    double sum = beta * softplus(-*label), q_row[STEP];
+    double sum = beta * softplus(-*label), q[STEP];
 
     for (size_t from = 0; from < n; from += STEP) {
         size_t m = n - from < STEP ? n - from : STEP;
-        void *s_row = hd_at(row, k->item_bytes, (int64_t)from);
-        double product = 1;
-        k->act[HD_SIGMOID](q_row, s_row, m);
-        for (size_t i = 0; i < m; i++) {
-            bool narrow = k->item_bytes == sizeof(float);
-            double s = narrow ? (double)((float *)s_row)[i] : ((double *)s_row)[i];
-            double q = narrow ? (double)((float *)(void *)q_row)[i] : q_row[i];
-            sum += fmax(s, 0);
-            product *= fmax(q, 1 - q);
-        }
-        sum -= log(product);
-        memcpy(s_row, q_row, m * k->item_bytes);
+        void *s = hd_at(row, k->item_bytes, (int64_t)from);
+        k->act[HD_SIGMOID](q, s, m);
+        sum += k->item_bytes == sizeof(float) ? softplus_sum_f32(s, (void *)q, m)
+                                              : softplus_sum_f64(s, q, m);
+        memcpy(s, q, m * k->item_bytes);
     }
     *label = -beta * logistic(-*label);
     return sum;
 }
 
+static void put_lowest(void *row, int64_t j, size_t item_bytes)
+{
+    if (item_bytes == sizeof(float))
+        ((float *)row)[j] = -INFINITY;
+    else
+        ((double *)row)[j] = -(double)INFINITY;
+}
+
+/* -INFINITY for the negatives that are this label, or no items. */
 static void leave_out(const struct sampled *rec, void *row, int32_t label, size_t item_bytes)
 {
-    for (int64_t j = 0; j < rec->K; j++)
-        if (rec->negatives[j] == label || (rec->left_out && rec->left_out[j])) {
-            if (item_bytes == sizeof(float))
-                ((float *)row)[j] = -INFINITY;
-            else
-                ((double *)row)[j] = -(double)INFINITY;
-        }
+    int64_t low = 0, high = rec->K;
+
+    while (low < high) { /* the first in order that is not below the label */
+        int64_t middle = (low + high) / 2;
+        if (rec->order[middle].id < label)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < rec->K && rec->order[low].id == label; low++)
+        put_lowest(row, rec->order[low].j, item_bytes);
+    for (int64_t i = 0; i < rec->left_out_count; i++)
+        put_lowest(row, rec->left_out[i], item_bytes);
 }
 
 static heed_status sampled_rows(void *arg, int64_t from, int64_t to, int64_t block)
@@ -222,13 +261,20 @@ static heed_status check(const char *loss, const struct sampled *rec, const int3
                        hd_shape_text(rec->x), hd_shape_text(rec->table));
     if (rec->x->dtype != rec->table->dtype)
         return hd_fail(HEED_E_ARG, "%s: x and the table have different element types", loss);
-    if (rec->K < 0)
+    if (rec->K < 0 || rec->K > INT32_MAX)
         return hd_fail(HEED_E_ARG, "%s: %" PRId64 " negatives", loss, rec->K);
     HD_TRY(hd_check_loss(loss, opts));
     if (opts->label_smoothing != 0)
         return hd_fail(HEED_E_ARG, "%s: label smoothing needs the whole catalogue", loss);
     HD_TRY(check_ids(loss, "label", labels, rec->N, -1, rec->table->dim[0]));
     return check_ids(loss, "negative", negatives, rec->K, 0, rec->table->dim[0]);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+
+    return (x->id > y->id) - (x->id < y->id);
 }
 
 /* Copies of the ids, the negatives' rows, and memory for what backward needs. */
@@ -238,27 +284,33 @@ static heed_status gather(heed_tape *tape, struct sampled *rec, const int32_t *l
     const struct hd_kernels *k = hd_kernels_of(rec->x);
     hd_arena *arena = hd_tape_arena(tape);
     int32_t *ids = hd_arena_alloc(arena, (size_t)(rec->N + rec->K), sizeof *ids);
-    bool *left_out = hd_arena_zalloc(arena, (size_t)rec->K, sizeof *left_out);
 
+    rec->order = hd_arena_alloc(arena, (size_t)rec->K, sizeof *rec->order);
+    rec->left_out = hd_arena_alloc(arena, (size_t)rec->K, sizeof *rec->left_out);
     rec->gathered = hd_arena_alloc(arena, (size_t)(rec->K * rec->C), k->item_bytes);
     rec->slope = hd_arena_alloc(arena, (size_t)(rec->N * rec->K), k->item_bytes);
     rec->label_slope = hd_arena_alloc(arena, (size_t)rec->N, sizeof *rec->label_slope);
     rec->partial = hd_arena_alloc(arena, (size_t)hd_rows_blocks(rec->N, rec->K + rec->C),
                                   sizeof *rec->partial);
-    if (!ids || !left_out || !rec->gathered || !rec->slope || !rec->label_slope || !rec->partial)
+    if (!ids || !rec->order || !rec->left_out || !rec->gathered || !rec->slope ||
+        !rec->label_slope || !rec->partial)
         return hd_fail(HEED_E_NOMEM, "sampled loss: no memory for %" PRId64 " rows", rec->N);
     for (int64_t i = 0; i < rec->N; i++)
         ids[i] = labels[i];
     for (int64_t j = 0; j < rec->K; j++) {
         ids[rec->N + j] = negatives[j];
+        rec->order[j] = (struct place){negatives[j], (int32_t)j};
+        bool out = false;
         for (int64_t e = 0; e < opts->excluded_count; e++)
-            left_out[j] |= negatives[j] == opts->excluded[e];
+            out |= negatives[j] == opts->excluded[e];
+        if (out)
+            rec->left_out[rec->left_out_count++] = j;
         memcpy(hd_at(rec->gathered, k->item_bytes, j * rec->C),
                hd_row(rec->table, k->item_bytes, negatives[j]), (size_t)rec->C * k->item_bytes);
     }
     rec->labels = ids;
     rec->negatives = ids + rec->N;
-    rec->left_out = opts->excluded_count > 0 ? left_out : NULL;
+    hd_sort(rec->order, (size_t)rec->K, sizeof *rec->order, by_id);
     return HEED_OK;
 }
 
