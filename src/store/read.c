@@ -242,7 +242,7 @@ static heed_status tie_add(struct tie *tie, struct arrival arrival)
 static void tie_flush(struct tie *tie, struct hd_store_histories *h, int64_t *filled,
                       heed_time time)
 {
-    if (!tie->sorted)
+    if (tie->count > 1 && !tie->sorted)
         qsort(tie->at, (size_t)tie->count, sizeof *tie->at, compare_arrivals);
     for (int64_t i = 0; i < tie->count; i++, ++*filled) {
         h->item[*filled] = tie->at[i].item;
