@@ -42,6 +42,9 @@ heed_status hd_store_fail(hd_store *store, const char *what)
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
     case SQLITE_IOERR:
+        /* Readers write too: the log's index lies beside the database. */
+        if (access(folder, W_OK) != 0)
+            return hd_fail_errno(HEED_E_IO, "%s: the folder cannot be written", folder);
         return hd_fail(HEED_E_IO, "%s: %s: %s", folder, what,
                        error ? strerror(error) : sqlite3_errmsg(store->db));
     case SQLITE_BUSY:
