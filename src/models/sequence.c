@@ -9,7 +9,9 @@
 #include "tensor/tape.h"
 
 #include <errno.h>
+#include <float.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +43,7 @@ void hd_sequence_free(hd_sequence *model)
     if (!model)
         return;
     heed_params_free(model->params);
+    hd_transitions_clear(&model->memory);
     hd_free(model->output);
     hd_free(model);
 }
@@ -74,8 +77,9 @@ heed_status hd_sequence_ready(hd_sequence *model)
 /* ---- files */
 static const char *const recipe_names[] = {"", "sasrec", "hstu"};
 
-void hd_sequence_describe(const struct hd_sequence_config *c, struct hd_sequence_pairs *out)
+void hd_sequence_describe(const hd_sequence *model, struct hd_sequence_pairs *out)
 {
+    const struct hd_sequence_config *c = &model->config;
     const struct {
         const char *key;
         int64_t value;
@@ -89,15 +93,89 @@ void hd_sequence_describe(const struct hd_sequence_config *c, struct hd_sequence
         snprintf(out->text[n], sizeof out->text[n], "%" PRId64, rows[i].value);
         out->key[n] = rows[i].key, out->value[n] = out->text[n];
     }
-    out->count = n;
+    snprintf(out->text[n], sizeof out->text[n], "%.17g", model->memory_share);
+    out->key[n] = "memory_share", out->value[n] = out->text[n];
+    out->count = ++n;
 }
 
+/* The file: the parameters under their names, and the memory as a sparse matrix in three tensors. */
 heed_status hd_sequence_save(hd_sequence *model, const char *path)
 {
+    int64_t params = heed_params_count(model->params), count = params;
+    const struct hd_transitions *t = &model->memory;
     struct hd_sequence_pairs pairs;
+    struct hd_stored *tensor = hd_alloc((size_t)params + 3, sizeof *tensor);
 
-    hd_sequence_describe(&model->config, &pairs);
-    return heed_params_save(model->params, NULL, path, pairs.key, pairs.value, pairs.count);
+    if (!tensor)
+        return hd_fail(HEED_E_NOMEM, "sequence: no memory for %" PRId64 " tensors", params + 3);
+    for (int64_t i = 0; i < params; i++) {
+        const heed_tensor *x = heed_params_at(model->params, i, &tensor[i].name);
+        tensor[i].type = HD_STORED_F32;
+        tensor[i].rank = x->rank;
+        memcpy(tensor[i].dim, x->dim, (size_t)x->rank * sizeof *x->dim);
+        tensor[i].bytes = hd_count(x) * (int64_t)sizeof(float);
+        tensor[i].data = x->data;
+    }
+    if (t->offset) {
+        int64_t pair_count = t->offset[t->items];
+        tensor[count++] = (struct hd_stored){"memory.offset", HD_STORED_I64, 1, {t->items + 1},
+                                             (t->items + 1) * 8, 0, t->offset};
+        tensor[count++] = (struct hd_stored){"memory.item", HD_STORED_I32, 1, {pair_count},
+                                             pair_count * 4, 0, t->item};
+        tensor[count++] = (struct hd_stored){"memory.share", HD_STORED_F32, 1, {pair_count},
+                                             pair_count * 4, 0, t->share};
+    }
+    hd_sequence_describe(model, &pairs);
+    heed_status status = hd_safetensors_save(path, tensor, count, pairs.key, pairs.value,
+                                             pairs.count);
+    hd_free(tensor);
+    return status;
+}
+
+/* The memory's rows must lie in order, name known items and hold shares that add up to 1 at most. */
+static heed_status check_memory(const char *path, const struct hd_transitions *t, int64_t pairs)
+{
+    if (t->offset[0] != 0 || t->offset[t->items] != pairs)
+        return hd_fail(HEED_E_FORMAT, "%s: memory.offset does not span memory.item", path);
+    for (int64_t v = 0; v < t->items; v++)
+        if (t->offset[v + 1] < t->offset[v] || t->offset[v + 1] > pairs)
+            return hd_fail(HEED_E_FORMAT, "%s: memory.offset falls at %" PRId64, path, v);
+    for (int64_t i = 0; i < pairs; i++)
+        if (t->item[i] < 0 || t->item[i] >= t->items || !(t->share[i] >= 0 && t->share[i] <= 1))
+            return hd_fail(HEED_E_FORMAT, "%s: pair %" PRId64 " of the memory is (%d, %g)", path, i,
+                           t->item[i], (double)t->share[i]);
+    return HEED_OK;
+}
+
+static heed_status load_memory(const hd_safetensors *file, hd_sequence *model)
+{
+    const char *path = hd_safetensors_path(file), *text = hd_safetensors_text(file, "memory_share");
+    const struct hd_stored *offset = hd_safetensors_find(file, "memory.offset"),
+                           *item = hd_safetensors_find(file, "memory.item"),
+                           *share = hd_safetensors_find(file, "memory.share");
+    struct hd_transitions *t = &model->memory;
+    char *end;
+
+    if (!offset && !item && !share)
+        return HEED_OK;
+    model->memory_share = text ? strtod(text, &end) : -1;
+    if (!text || end == text || *end || !(model->memory_share >= 0 && model->memory_share <= 1))
+        return hd_fail(HEED_E_FORMAT, "%s: memory_share is not 0 to 1", path);
+    if (!offset || !item || !share || offset->type != HD_STORED_I64 || offset->rank != 1 ||
+        offset->dim[0] != model->config.items + 1 || item->type != HD_STORED_I32 ||
+        item->rank != 1 || share->type != HD_STORED_F32 || share->rank != 1 ||
+        share->dim[0] != item->dim[0])
+        return hd_fail(HEED_E_FORMAT, "%s: the memory's tensors do not fit the model", path);
+    t->items = model->config.items;
+    t->offset = hd_alloc((size_t)t->items + 1, sizeof *t->offset);
+    t->item = hd_alloc((size_t)item->dim[0], sizeof *t->item);
+    t->share = hd_alloc((size_t)item->dim[0], sizeof *t->share);
+    if (!t->offset || !t->item || !t->share)
+        return hd_fail(HEED_E_NOMEM, "%s: no memory for %" PRId64 " pairs", path, item->dim[0]);
+    HD_TRY(hd_safetensors_read(file, offset, t->offset));
+    HD_TRY(hd_safetensors_read(file, item, t->item));
+    HD_TRY(hd_safetensors_read(file, share, t->share));
+    return check_memory(path, t, item->dim[0]);
 }
 
 static heed_status meta_number(const hd_safetensors *file, const char *path, const char *key,
@@ -117,14 +195,11 @@ static heed_status meta_number(const hd_safetensors *file, const char *path, con
     return HEED_OK;
 }
 
-static heed_status read_config(const char *path, struct hd_sequence_config *c)
+static heed_status read_config(const hd_safetensors *file, struct hd_sequence_config *c)
 {
-    hd_safetensors *file = NULL;
     int64_t timed = 0;
-    heed_status status = hd_safetensors_open(path, &file);
-
-    if (status != HEED_OK)
-        return status;
+    heed_status status = HEED_OK;
+    const char *path = hd_safetensors_path(file);
     const char *model = hd_safetensors_text(file, "model");
     const char *recipe = hd_safetensors_text(file, "recipe");
     if (!model || strcmp(model, "heed.sequence.1") != 0)
@@ -154,7 +229,6 @@ static heed_status read_config(const char *path, struct hd_sequence_config *c)
         (!item || item->rank != 2 || item->dim[0] != c->items || item->dim[1] != c->dim))
         status = hd_fail(HEED_E_FORMAT, "%s: tensor item is not (%" PRId64 ", %" PRId64 ")", path,
                          c->items, c->dim);
-    hd_safetensors_close(file);
     return status;
 }
 
@@ -162,10 +236,17 @@ heed_status hd_sequence_load(const char *path, hd_sequence **out)
 {
     struct hd_sequence_config config = {0};
     hd_sequence *model = NULL;
+    hd_safetensors *file;
 
-    HD_TRY(read_config(path, &config));
-    HD_TRY(hd_sequence_new(&config, 0, &model));
-    heed_status status = heed_params_load(model->params, NULL, path);
+    HD_TRY(hd_safetensors_open(path, &file));
+    heed_status status = read_config(file, &config);
+    if (status == HEED_OK)
+        status = hd_sequence_new(&config, 0, &model);
+    if (status == HEED_OK)
+        status = load_memory(file, model);
+    hd_safetensors_close(file);
+    if (status == HEED_OK)
+        status = heed_params_load(model->params, NULL, path);
     if (status == HEED_OK)
         status = hd_sequence_ready(model);
     if (status != HEED_OK) {
@@ -233,10 +314,10 @@ static int64_t fill_window(const hd_sequence *model, struct hd_sequence_rows *ro
     return n;
 }
 
-heed_status hd_sequence_score_with(const hd_sequence *model, heed_tape *tape,
-                                   struct hd_sequence_rows *rows, const int32_t *items,
-                                   const heed_time *times, int64_t count, heed_time now,
-                                   float *scores)
+heed_status hd_sequence_parts(const hd_sequence *model, heed_tape *tape,
+                              struct hd_sequence_rows *rows, const int32_t *items,
+                              const heed_time *times, int64_t count, heed_time now, float *network,
+                              float *memory)
 {
     int64_t V = model->config.items, C = model->config.dim;
     const struct hd_kernels *k = hd_kernels();
@@ -250,8 +331,32 @@ heed_status hd_sequence_score_with(const hd_sequence *model, heed_tape *tape,
     HD_TRY(hd_sequence_forward(tape, &model->net, &batch, 0, &state, NULL));
     const float *last = (const float *)state->data + (n - 1) * state->stride[0];
     for (int64_t v = 0; v < V; v++)
-        scores[v] = (float)k->dot(last, model->output + v * C, (size_t)C);
+        network[v] = (float)k->dot(last, model->output + v * C, (size_t)C);
+    k->softmax(network, network, (size_t)V);
+    memset(memory, 0, (size_t)V * sizeof *memory);
+    if (model->memory.offset)
+        hd_transitions_add(&model->memory, items, count, 1, memory);
     return HEED_OK;
+}
+
+heed_status hd_sequence_score_with(const hd_sequence *model, heed_tape *tape,
+                                   struct hd_sequence_rows *rows, const int32_t *items,
+                                   const heed_time *times, int64_t count, heed_time now,
+                                   float *scores)
+{
+    int64_t V = model->config.items;
+    float share = (float)model->memory_share;
+    struct hd_arena_mark mark = hd_arena_mark(hd_tape_scratch(tape));
+    float *memory = hd_arena_alloc(hd_tape_scratch(tape), (size_t)V, sizeof *memory);
+
+    if (!memory)
+        return hd_fail(HEED_E_NOMEM, "sequence: no memory for %" PRId64 " scores", V);
+    heed_status status = hd_sequence_parts(model, tape, rows, items, times, count, now, scores,
+                                           memory);
+    for (int64_t v = 0; status == HEED_OK && v < V; v++)
+        scores[v] = logf(fmaxf((1 - share) * scores[v] + share * memory[v], FLT_MIN));
+    hd_arena_release(hd_tape_scratch(tape), mark);
+    return status;
 }
 
 heed_status hd_sequence_score(hd_sequence_reader *reader, const int32_t *items,
@@ -261,7 +366,7 @@ heed_status hd_sequence_score(hd_sequence_reader *reader, const int32_t *items,
                                   now, scores);
 }
 
-/* What position j gave to the target's score as a key of layer l, over heads and queries:
+/* What position j gave to the target's score S as a key of layer l, over heads and queries:
  *     sum_i,h A_ij <dS/do_ih, v_jh>
  * which is attention times its gradient, dS/dA_ij = <dS/do_ih, v_jh>, and keeps its sign. */
 static heed_status add_layer(heed_tape *tape, const struct hd_sequence_config *c,
@@ -286,6 +391,19 @@ static heed_status add_layer(heed_tape *tape, const struct hd_sequence_config *c
     return HEED_OK;
 }
 
+/* (H, n, n) into the lower right of (H, count, count). */
+static void copy_map(const struct hd_sequence_config *c, const heed_tensor *weights, int64_t l,
+                     int64_t n, int64_t count, float *maps)
+{
+    for (int64_t h = 0; h < c->heads; h++)
+        for (int64_t i = 0; i < n; i++)
+            memcpy(maps + ((l * c->heads + h) * count + count - n + i) * count + count - n,
+                   (const float *)weights->data + (h * n + i) * n, (size_t)n * sizeof *maps);
+}
+
+/* With S = log(a q + b m), q and m the target's probabilities by network and memory and a + b = 1,
+ * dS = (a q / (a q + b m)) d log q + (b / (a q + b m)) dm: the network's part by attention and
+ * gradient, the memory's by its sum's terms. */
 heed_status hd_sequence_attribute(hd_sequence_reader *reader, const int32_t *items,
                                   const heed_time *times, int64_t count, heed_time now,
                                   int32_t target, double *contributions, float *maps)
@@ -294,7 +412,7 @@ heed_status hd_sequence_attribute(hd_sequence_reader *reader, const int32_t *ite
     const struct hd_sequence_config *c = &model->config;
     struct hd_sequence_trace trace = {0};
     heed_tape *tape = reader->tape;
-    heed_tensor *state, *row, *score;
+    heed_tensor *state, *table, *logits, *loss;
 
     HD_TRY(check_history(model, items, count));
     if (target < 0 || target >= c->items)
@@ -306,22 +424,27 @@ heed_status hd_sequence_attribute(hd_sequence_reader *reader, const int32_t *ite
     heed_tape_record(tape, true);
     HD_TRY(hd_sequence_forward(tape, &model->net, &batch, 0, &state, &trace));
     HD_TRY(heed_slice(tape, state, 0, n - 1, 1, &state));
-    HD_TRY(heed_tensor_wrap(tape, HEED_F32, model->output + target * c->dim,
-                            (int64_t[]){1, c->dim}, 2, false, &row));
-    HD_TRY(heed_linear(tape, state, row, NULL, &score));
-    HD_TRY(heed_tape_backward(tape, score));
+    HD_TRY(heed_tensor_wrap(tape, HEED_F32, model->output, (int64_t[]){c->items, c->dim}, 2, false,
+                            &table));
+    HD_TRY(heed_linear(tape, state, table, NULL, &logits));
+    HD_TRY(heed_softmax_loss(tape, logits, &target, NULL, &loss));
+    HD_TRY(heed_tape_backward(tape, loss));
 
     memset(contributions, 0, (size_t)count * sizeof *contributions);
     for (int64_t l = 0; l < c->layers; l++) {
         HD_TRY(add_layer(tape, c, &trace, l, n, contributions + count - n));
-        if (!maps)
-            continue;
-        /* (H, n, n) into the lower right of (H, count, count) */
-        for (int64_t h = 0; h < c->heads; h++)
-            for (int64_t i = 0; i < n; i++)
-                memcpy(maps + ((l * c->heads + h) * count + count - n + i) * count + count - n,
-                       (const float *)trace.layer[l].weights->data + (h * n + i) * n,
-                       (size_t)n * sizeof *maps);
+        if (maps)
+            copy_map(c, trace.layer[l].weights, l, n, count, maps);
+    }
+    double share = model->memory_share, q = exp(-(double)*(float *)loss->data), m = 0;
+    for (int64_t j = count - n; model->memory.offset && j < count; j++)
+        m += hd_transitions_part(&model->memory, items[j], count - j, target);
+    double p = (1 - share) * q + share * m;
+    for (int64_t j = count - n; j < count; j++) {
+        contributions[j] *= p > 0 ? -(1 - share) * q / p : 0; /* the loss is -log q */
+        if (model->memory.offset && p > 0)
+            contributions[j] +=
+                share * hd_transitions_part(&model->memory, items[j], count - j, target) / p;
     }
     return HEED_OK;
 }

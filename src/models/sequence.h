@@ -73,16 +73,17 @@ HEED_CHECKED heed_status hd_sequence_reader_new(const hd_sequence *model,
                                                 hd_sequence_reader **reader);
 void hd_sequence_reader_free(hd_sequence_reader *reader);
 
-/* Scores (logits) of all items for one history; only the last `length` events count. times: as many,
- * or NULL; now: the moment of asking. scores: config.items numbers. count >= 1. */
+/* Scores of all items for one history: the logarithm of the probability that the item comes next.
+ * Only the last `length` events count. times: as many, or NULL; now: the moment of asking. scores:
+ * config.items numbers. count >= 1. */
 HEED_CHECKED heed_status hd_sequence_score(hd_sequence_reader *reader, const int32_t *items,
                                            const heed_time *times, int64_t count, heed_time now,
                                            float *scores);
 
-/* Gradient x input (a signed contribution of each event to the target's score, the sum over layers
- * of attention x its gradient for the maps' colour) of the last `length` events. contributions:
- * count numbers, of which those before the window are 0. maps: NULL, or layers x heads x count x
- * count attention weights. */
+/* What each event gave to the target's score: attention times its gradient, summed over layers,
+ * heads and queries, plus the event's part in the memory; signed. Of the last `length` events;
+ * contributions: count numbers, of which those before the window are 0. maps: NULL, or layers x
+ * heads x count x count attention weights. */
 HEED_CHECKED heed_status hd_sequence_attribute(hd_sequence_reader *reader, const int32_t *items,
                                                const heed_time *times, int64_t count, heed_time now,
                                                int32_t target, double *contributions, float *maps);

@@ -6,12 +6,15 @@
 
 #include "models/sequence_batch.h"
 #include "models/sequence_net.h"
+#include "models/transitions.h"
 
 struct hd_sequence {
     struct hd_sequence_config config;
     heed_params *params;
     struct hd_sequence_net net;
     float *output; /* (V, C): what a state is multiplied with; made by hd_sequence_ready() */
+    struct hd_transitions memory;
+    double memory_share; /* of the memory in what is answered; the network has the rest */
 };
 
 HEED_CHECKED heed_status hd_sequence_new(const struct hd_sequence_config *config, uint64_t seed,
@@ -20,6 +23,13 @@ HEED_CHECKED heed_status hd_sequence_new(const struct hd_sequence_config *config
 /* Brings `output` up to the weights: normalised and scaled, so that a score is one dot product. */
 HEED_CHECKED heed_status hd_sequence_ready(hd_sequence *model);
 
+/* The two parts of an answer, each a distribution over the items (the memory's sums to less than
+ * one): what is likely next by the network, and by the memory. count >= 1. */
+HEED_CHECKED heed_status hd_sequence_parts(const hd_sequence *model, heed_tape *tape,
+                                           struct hd_sequence_rows *rows, const int32_t *items,
+                                           const heed_time *times, int64_t count, heed_time now,
+                                           float *network, float *memory);
+
 /* hd_sequence_score() with the caller's tape and rows. */
 HEED_CHECKED heed_status hd_sequence_score_with(const hd_sequence *model, heed_tape *tape,
                                                 struct hd_sequence_rows *rows, const int32_t *items,
@@ -27,12 +37,12 @@ HEED_CHECKED heed_status hd_sequence_score_with(const hd_sequence *model, heed_t
                                                 heed_time now, float *scores);
 
 /* `recipe`, `dim` ... as pairs of strings for a file's metadata. */
-#define HD_SEQUENCE_PAIRS 8
+#define HD_SEQUENCE_PAIRS 9
 struct hd_sequence_pairs {
     const char *key[HD_SEQUENCE_PAIRS], *value[HD_SEQUENCE_PAIRS];
     char text[HD_SEQUENCE_PAIRS][32];
     int64_t count;
 };
-void hd_sequence_describe(const struct hd_sequence_config *config, struct hd_sequence_pairs *out);
+void hd_sequence_describe(const hd_sequence *model, struct hd_sequence_pairs *out);
 
 #endif

@@ -45,6 +45,7 @@ struct pass {
 struct worker {
     heed_tape *tape;
     struct hd_sequence_rows rows;
+    float *network, *memory; /* of one user, (V) */
 };
 
 struct lane {
@@ -72,6 +73,8 @@ struct trainer {
     hd_sequence *best; /* as it was when validation was best */
     int64_t epoch, best_epoch, positions;
     double best_ndcg10, loss;
+    int32_t *rank;  /* (users, SHARES): of each user's validation item, 0 where there is none */
+    int64_t *ranks; /* of one share, those that are there */
 };
 
 /* ---- windows: every event but a user's first is a target once an epoch. A history longer than a
@@ -210,26 +213,78 @@ static heed_status run_step(struct trainer *t, int64_t first, int64_t count, dou
     return HEED_OK;
 }
 
-/* ---- validation: the second last event of each user, ranked against the whole catalogue */
-static heed_status score_question(void *context, int worker, const struct hd_question *q,
-                                  float *scores)
-{
-    struct trainer *t = context;
-    struct worker *w = &t->worker[worker];
+/* ---- validation: the second last event of each user, ranked against the whole catalogue as
+ * hd_rank_targets() does, for each share that the memory might have. One pass finds the best. */
+#define SHARES 20          /* 0, 1 / 20 ... 19 / 20 */
+#define VALIDATION_GRAIN 64 /* users a task */
 
-    return hd_sequence_score_with(t->model, w->tape, &w->rows, q->items, q->times, q->count, q->now,
-                                  scores);
+static double share_at(int i)
+{
+    return (double)i / SHARES;
 }
 
+/* Ties stand before the target; an item that the user has had is out of the ranking (below 0). */
+static void rank_shares(const float *network, const float *memory, int64_t items, int32_t target,
+                        int32_t *rank)
+{
+    for (int i = 0; i < SHARES; i++) {
+        float b = (float)share_at(i), a = 1 - b;
+        float score = a * network[target] + b * memory[target];
+        int32_t above = 0;
+        for (int64_t v = 0; v < items; v++)
+            above += a * network[v] + b * memory[v] >= score;
+        rank[i] = above; /* the target itself is counted, so ranks start at 1 */
+    }
+}
+
+static heed_status rank_users(void *arg, int64_t task, int worker)
+{
+    struct trainer *t = arg;
+    const struct hd_histories *h = t->hist;
+    struct worker *w = &t->worker[worker];
+    int64_t end = (task + 1) * VALIDATION_GRAIN;
+
+    for (int64_t u = task * VALIDATION_GRAIN; u < end && u < h->users; u++) {
+        const int32_t *item = h->item + h->offset[u];
+        const heed_time *time = h->time ? h->time + h->offset[u] : NULL;
+        int64_t n = h->offset[u + 1] - h->offset[u] - 2;
+        bool repeat = false;
+
+        memset(t->rank + u * SHARES, 0, SHARES * sizeof *t->rank);
+        for (int64_t i = 0; i < n; i++)
+            repeat |= item[i] == item[n];
+        if (n < 1 || repeat)
+            continue;
+        HD_TRY(hd_sequence_parts(t->model, w->tape, &w->rows, item, time, n, time ? time[n] : 0,
+                                 w->network, w->memory));
+        for (int64_t i = 0; i < n; i++)
+            w->network[item[i]] = w->memory[item[i]] = -1;
+        rank_shares(w->network, w->memory, h->items, item[n], t->rank + u * SHARES);
+    }
+    return HEED_OK;
+}
+
+/* The quality with the best share, which becomes the model's. */
 static heed_status validate(struct trainer *t, heed_ranking_quality *quality)
 {
-    struct hd_scorer scorer = {t, score_question};
-    struct hd_ranks ranks = {0};
+    const struct hd_histories *h = t->hist;
 
     HD_TRY(hd_sequence_ready(t->model));
-    HD_TRY(hd_rank_targets(t->hist, HD_SPLIT_VALID, &scorer, t->opts->pool, NULL, &ranks));
-    hd_ranks_to_quality(ranks.rank, ranks.count, quality);
-    hd_ranks_clear(&ranks);
+    HD_TRY(hd_pool_run(t->opts->pool, (h->users + VALIDATION_GRAIN - 1) / VALIDATION_GRAIN,
+                       rank_users, t));
+    *quality = (heed_ranking_quality){.ndcg10 = -1};
+    for (int i = 0; i < SHARES; i++) {
+        heed_ranking_quality q;
+        int64_t count = 0;
+        for (int64_t u = 0; u < h->users; u++)
+            if (t->rank[u * SHARES + i] > 0)
+                t->ranks[count++] = t->rank[u * SHARES + i];
+        hd_ranks_to_quality(t->ranks, count, &q);
+        if (q.ndcg10 > quality->ndcg10) {
+            *quality = q;
+            t->model->memory_share = share_at(i);
+        }
+    }
     return HEED_OK;
 }
 
@@ -272,9 +327,10 @@ static heed_status best_path(const struct trainer *t, char *out, size_t bytes)
 
 static heed_status checkpoint_save(struct trainer *t, bool new_best)
 {
-    char best[4096], text[6][40];
-    const char *key[] = {"run", "epoch", "step", "best_epoch", "best_ndcg10", "positions"};
-    const char *value[6];
+    char best[4096], text[7][40];
+    const char *key[] = {"run", "epoch", "step", "best_epoch", "best_ndcg10", "positions",
+                         "best_share"};
+    const char *value[7];
 
     if (!t->opts->checkpoint)
         return HEED_OK;
@@ -287,9 +343,10 @@ static heed_status checkpoint_save(struct trainer *t, bool new_best)
     snprintf(text[3], sizeof text[3], "%" PRId64, t->best_epoch);
     snprintf(text[4], sizeof text[4], "%.17g", t->best_ndcg10);
     snprintf(text[5], sizeof text[5], "%" PRId64, t->positions);
-    for (int i = 0; i < 6; i++)
+    snprintf(text[6], sizeof text[6], "%.17g", t->best->memory_share);
+    for (int i = 0; i < 7; i++)
         value[i] = text[i];
-    return heed_params_save(t->model->params, t->adam, t->opts->checkpoint, key, value, 6);
+    return heed_params_save(t->model->params, t->adam, t->opts->checkpoint, key, value, 7);
 }
 
 /* *found: a run with the same options on the same data stood there and has been taken up. */
@@ -310,8 +367,10 @@ static heed_status checkpoint_load(struct trainer *t, bool *found)
                *step = hd_safetensors_text(file, "step"),
                *best_epoch = hd_safetensors_text(file, "best_epoch"),
                *ndcg = hd_safetensors_text(file, "best_ndcg10"),
-               *positions = hd_safetensors_text(file, "positions");
-    if (!run || !epoch || !step || !best_epoch || !ndcg || !positions) {
+               *positions = hd_safetensors_text(file, "positions"),
+               *best_share = hd_safetensors_text(file, "best_share");
+    double share = best_share ? strtod(best_share, NULL) : 0;
+    if (!run || !epoch || !step || !best_epoch || !ndcg || !positions || !best_share) {
         status = hd_fail(HEED_E_FORMAT, "%s: not a checkpoint", t->opts->checkpoint);
     } else if (strcmp(run, id) != 0) {
         status = hd_fail(HEED_E_STATE,
@@ -332,6 +391,7 @@ static heed_status checkpoint_load(struct trainer *t, bool *found)
         hd_sequence_free(t->best);
         t->best = NULL;
         HD_TRY(hd_sequence_load(best, &t->best));
+        t->best->memory_share = share; /* the file has no memory, the trainer has it */
     }
     *found = true;
     return HEED_OK;
@@ -416,14 +476,16 @@ static heed_status run_epochs(struct trainer *t)
         t->epoch++;
         if (better) {
             copy_weights(t->best, t->model);
+            t->best->memory_share = t->model->memory_share;
             t->best_epoch = t->epoch;
             t->best_ndcg10 = valid.ndcg10;
         }
         if (average)
             heed_adam_swap_average(t->adam);
         HD_TRY(status);
-        log_line(t, "epoch %3" PRId64 "  loss %.4f  valid ndcg@10 %.4f  hr@10 %.4f  %.1f s%s",
-                 t->epoch, t->loss, valid.ndcg10, valid.hr10, now_s() - began, better ? "  *" : "");
+        log_line(t, "epoch %3" PRId64 "  loss %.4f  valid ndcg@10 %.4f  hr@10 %.4f  memory %.2f  %.1f s%s",
+                 t->epoch, t->loss, valid.ndcg10, valid.hr10,
+                 t->model->memory_share, now_s() - began, better ? "  *" : "");
         HD_TRY(checkpoint_save(t, better));
         HD_TRY(report_progress(t, "epoch", t->epoch, t->hyper.epochs));
     }
@@ -443,6 +505,7 @@ static heed_status trainer_init(struct trainer *t)
     };
     HD_TRY(hd_sequence_new(&t->config, t->opts->seed, &t->model));
     HD_TRY(hd_sequence_new(&t->config, t->opts->seed, &t->best));
+    HD_TRY(hd_transitions_build(h, &t->model->memory));
     HD_TRY(heed_adam_new(t->model->params, &adam, &t->adam));
     for (int i = 0; i < LANES; i++) {
         HD_TRY(heed_params_replica(t->model->params, &t->lane[i].params));
@@ -454,12 +517,19 @@ static heed_status trainer_init(struct trainer *t)
         t->windows_max += hd_split_train_count(h, u) / (L - L / 4) + 2;
     t->window = hd_alloc((size_t)t->windows_max, sizeof *t->window);
     t->pass = hd_alloc((size_t)B, sizeof *t->pass);
-    if (!t->worker || !t->window || !t->pass)
+    t->rank = hd_alloc((size_t)h->users * SHARES, sizeof *t->rank);
+    t->ranks = hd_alloc((size_t)h->users, sizeof *t->ranks);
+    if (!t->worker || !t->window || !t->pass || !t->rank || !t->ranks)
         return hd_fail(HEED_E_NOMEM, "train: no memory for %" PRId64 " windows", t->windows_max);
     for (int i = 0; i < t->workers; i++) {
         struct worker *w = &t->worker[i];
         HD_TRY(heed_tape_new(NULL, t->opts->seed, &w->tape));
         HD_TRY(hd_sequence_rows_init(&w->rows, L));
+        w->network = hd_alloc((size_t)h->items, sizeof *w->network);
+        w->memory = hd_alloc((size_t)h->items, sizeof *w->memory);
+        if (!w->network || !w->memory)
+            return hd_fail(HEED_E_NOMEM, "train: no memory for the scores of %" PRId64 " items",
+                           h->items);
     }
     cut_epoch(t, 0);
     t->steps_per_epoch = (t->windows + B - 1) / B;
@@ -473,6 +543,8 @@ static void trainer_clear(struct trainer *t)
     for (int i = 0; i < t->workers && t->worker; i++) {
         heed_tape_free(t->worker[i].tape);
         hd_sequence_rows_clear(&t->worker[i].rows);
+        hd_free(t->worker[i].network);
+        hd_free(t->worker[i].memory);
     }
     for (int i = 0; i < LANES; i++)
         heed_params_free(t->lane[i].params);
@@ -482,6 +554,8 @@ static void trainer_clear(struct trainer *t)
     hd_free(t->worker);
     hd_free(t->window);
     hd_free(t->pass);
+    hd_free(t->rank);
+    hd_free(t->ranks);
 }
 
 heed_status hd_sequence_hyper_complete(struct hd_sequence_hyper *y, heed_recipe recipe)
@@ -542,6 +616,8 @@ heed_status hd_sequence_train(const struct hd_histories *histories,
             .loss = t.loss,
             .resumed = resumed,
         };
+        t.best->memory = t.model->memory; /* the counts do not change between epochs */
+        t.model->memory = (struct hd_transitions){0};
         *model = t.best, t.best = NULL;
     }
     trainer_clear(&t);
