@@ -34,6 +34,31 @@ static size_t gemm_pack_bytes(int64_t K, int64_t N)
     return (size_t)K * (size_t)((N + W - 1) / W * W) * sizeof(REAL);
 }
 
+/* W columns of B, each contiguous (b_row is 1), as rows of the panel `width` wide. Returns how many
+ * rows it made: those that come in fours. */
+static int64_t turn_columns(REAL *out, int64_t width, const REAL *b, int64_t b_col, int64_t K)
+{
+    int64_t k = 0;
+#if HD_REAL_BITS == 32
+    const REAL *column[VL];
+    vec t[4];
+    for (int64_t j = 0; j < W; j++)
+        column[j] = b + j * b_col;
+    for (; k + 4 <= K; k += 4, out += 4 * width) {
+        turn_4(column, t);
+        VEC_UNROLL
+        for (int i = 0; i < 4; i++)
+            store(out + i * width, t[i]);
+        VEC_UNROLL
+        for (int64_t j = 0; j < W; j++)
+            column[j] += 4;
+    }
+#else
+    (void)out, (void)width, (void)b, (void)b_col, (void)K;
+#endif
+    return k;
+}
+
 static void gemm_pack(void *packed, const void *b_, int64_t b_row, int64_t b_col, int64_t K,
                       int64_t N)
 {
@@ -41,14 +66,21 @@ static void gemm_pack(void *packed, const void *b_, int64_t b_row, int64_t b_col
     const REAL *b = b_;
     for (int64_t j = 0; j < N; j += WIDE) {
         int64_t left = N - j < WIDE ? N - j : WIDE, width = left > W ? WIDE : W;
-        for (int64_t k = 0; k < K; k++, out += width) {
-            const REAL *row = b + k * b_row + j * b_col;
-            int64_t l = 0;
-            for (; l < left; l++)
-                out[l] = row[l * b_col];
-            for (; l < width; l++)
-                out[l] = 0;
+        for (int64_t v = 0; v < width; v += W, left -= W) {
+            const REAL *from = b + j * b_col + v * b_col;
+            int64_t k = b_row == 1 && left >= W ? turn_columns(out + v, width, from, b_col, K) : 0;
+            for (; k < K; k++) {
+                const REAL *row = from + k * b_row;
+                REAL *to = out + k * width + v;
+                if (b_col == 1) {
+                    store(to, get(row, (size_t)left));
+                    continue;
+                }
+                for (int64_t l = 0; l < W; l++)
+                    to[l] = l < left ? row[l * b_col] : 0;
+            }
         }
+        out += K * width;
     }
 }
 
@@ -122,14 +154,17 @@ static void gemm(const struct hd_gemm *g)
         bool accumulate = g->accumulate || k > 0;
         for (int64_t n = 0; n < g->N; n += N_BLOCK) {
             int64_t n_end = g->N - n < N_BLOCK ? g->N : n + N_BLOCK;
-            for (int64_t i = 0; i < g->M; i += TALL) {
-                int64_t tall = g->M - i < TALL ? g->M - i : TALL;
+            /* strips as equal as can be: 50 rows are five of 10, not four of 12 and one of 2 */
+            int64_t strips = (g->M + TALL - 1) / TALL, i = 0;
+            for (int64_t s = 1; s <= strips; s++) {
+                int64_t tall = g->M * s / strips - i;
                 for (int64_t j = n; j < n_end; j += WIDE) {
                     int64_t left = g->N - j, wide = left > W ? 2 : 1;
                     tiles[tall][wide - 1](depth, a + i * g->a_row + k * g->a_col, g->a_row,
                                           g->a_col, b + j * g->K + k * wide * W,
                                           c + i * g->c_row + j, g->c_row, left, accumulate);
                 }
+                i += tall;
             }
         }
     }

@@ -225,6 +225,33 @@ static inline bool kept(struct mask m, uint64_t c)
     return (mix32(m, (uint32_t)(c >> 1)) >> (c & 1) * 16 & 0xFFFF) >= m.threshold;
 }
 
+#if VEC_AVX512 || VEC_AVX2
+/* a and b where the 2 VL elements from pair's are kept, else 0. m.threshold fits in 16 bits. */
+static inline void keep_two(struct mask m, uint32_t pair, vec *a, vec *b)
+{
+    typedef uint32_t uvec __attribute__((vector_size(VEC_BYTES)));
+    static const uint32_t lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    uvec x;
+    memcpy(&x, lane, sizeof x);
+    x = (x + pair) * 0x9E3779B9u + m.before;
+    x = (x ^ (x >> 16)) * 0x7FEB352Du + m.after;
+    x = (x ^ (x >> 15)) * 0x846CA68Bu;
+    x ^= x >> 16;
+#if VEC_AVX512
+    __mmask32 keep = _mm512_cmpge_epu16_mask((__m512i)x, _mm512_set1_epi16((short)m.threshold));
+    *a = (vec)_mm512_maskz_mov_ps((__mmask16)keep, (__m512)*a);
+    *b = (vec)_mm512_maskz_mov_ps((__mmask16)(keep >> 16), (__m512)*b);
+#else
+    __m256i h = (__m256i)x, keep = _mm256_cmpeq_epi16(
+                                h, _mm256_max_epu16(h, _mm256_set1_epi16((short)m.threshold)));
+    __m256i ka = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(keep));
+    __m256i kb = _mm256_cvtepi16_epi32(_mm256_extracti128_si256(keep, 1));
+    *a = (vec)_mm256_and_ps((__m256)*a, (__m256)ka);
+    *b = (vec)_mm256_and_ps((__m256)*b, (__m256)kb);
+#endif
+}
+#endif
+
 static inline void dropout_any(REAL *out, const REAL *x, size_t n, double p, uint64_t key,
                                uint64_t first, bool sum)
 {
@@ -234,6 +261,22 @@ static inline void dropout_any(REAL *out, const REAL *x, size_t n, double p, uin
         /* up to where the upper half of the pair's number changes */
         uint64_t same = (UINT64_C(1) << 33) - ((first + i) & ((UINT64_C(1) << 33) - 1));
         size_t end = n - i > same ? i + (size_t)same : n;
+#if VEC_AVX512 || VEC_AVX2
+        for (; m.threshold < 0x10000 && i < end; i += end - i < 2 * VL ? end - i : 2 * VL) {
+            if ((first + i) % 2 != 0) { /* the second of a pair stands alone */
+                REAL y = kept(m, first + i) ? a * x[i] : 0;
+                out[i] = sum ? out[i] + y : y;
+                if (++i == end)
+                    break;
+            }
+            size_t left = end - i;
+            vec y = a * get(x + i, left), z = left > VL ? a * get(x + i + VL, left - VL) : (vec){0};
+            keep_two(m, (uint32_t)((first + i) >> 1), &y, &z);
+            put(out + i, sum ? get(out + i, left) + y : y, left);
+            if (left > VL)
+                put(out + i + VL, sum ? get(out + i + VL, left - VL) + z : z, left - VL);
+        }
+#endif
         for (; i < end; i++) {
             REAL y = kept(m, first + i) ? a * x[i] : 0;
             out[i] = sum ? out[i] + y : y;

@@ -279,6 +279,45 @@ VEC_FN void put(REAL *p, vec x, size_t left)
         store_part(p, x, left);
 }
 
+#if HD_REAL_BITS == 32
+/* VL rows by four columns, turned: lane l of t[c] is row[l][c]. Loads put rows 4 q + i into quarter q of
+ * vector i, so that the turn of four by four inside the quarters leaves each column in order: half
+ * the shuffles of turning VL whole vectors. */
+VEC_FN void turn_4(const REAL *const row[], vec t[4])
+{
+#if VEC_AVX512
+    __m512 q[4];
+    VEC_UNROLL
+    for (int i = 0; i < 4; i++) {
+        q[i] = _mm512_castps128_ps512(_mm_loadu_ps(row[i]));
+        q[i] = _mm512_insertf32x4(q[i], _mm_loadu_ps(row[4 + i]), 1);
+        q[i] = _mm512_insertf32x4(q[i], _mm_loadu_ps(row[8 + i]), 2);
+        q[i] = _mm512_insertf32x4(q[i], _mm_loadu_ps(row[12 + i]), 3);
+    }
+    __m512d a = (__m512d)_mm512_unpacklo_ps(q[0], q[1]), b = (__m512d)_mm512_unpackhi_ps(q[0], q[1]);
+    __m512d c = (__m512d)_mm512_unpacklo_ps(q[2], q[3]), d = (__m512d)_mm512_unpackhi_ps(q[2], q[3]);
+    t[0] = (vec)_mm512_unpacklo_pd(a, c), t[1] = (vec)_mm512_unpackhi_pd(a, c);
+    t[2] = (vec)_mm512_unpacklo_pd(b, d), t[3] = (vec)_mm512_unpackhi_pd(b, d);
+#elif VEC_AVX2
+    __m256 q[4];
+    VEC_UNROLL
+    for (int i = 0; i < 4; i++)
+        q[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row[i])),
+                                    _mm_loadu_ps(row[4 + i]), 1);
+    __m256d a = (__m256d)_mm256_unpacklo_ps(q[0], q[1]), b = (__m256d)_mm256_unpackhi_ps(q[0], q[1]);
+    __m256d c = (__m256d)_mm256_unpacklo_ps(q[2], q[3]), d = (__m256d)_mm256_unpackhi_ps(q[2], q[3]);
+    t[0] = (vec)_mm256_unpacklo_pd(a, c), t[1] = (vec)_mm256_unpackhi_pd(a, c);
+    t[2] = (vec)_mm256_unpacklo_pd(b, d), t[3] = (vec)_mm256_unpackhi_pd(b, d);
+#else
+    vec q0 = load(row[0]), q1 = load(row[1]), q2 = load(row[2]), q3 = load(row[3]);
+    vec a = __builtin_shufflevector(q0, q1, 0, 4, 1, 5), b = __builtin_shufflevector(q0, q1, 2, 6, 3, 7);
+    vec c = __builtin_shufflevector(q2, q3, 0, 4, 1, 5), d = __builtin_shufflevector(q2, q3, 2, 6, 3, 7);
+    t[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5), t[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+    t[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5), t[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+#endif
+}
+#endif
+
 /* exp(x): n = round(x / ln 2), r = x - n ln 2 in two steps, a polynomial for exp(r) on
  * [-ln 2 / 2, ln 2 / 2], and 2^n. float: Cody and Waite's reduction with the polynomial of Cephes'
  * expf, under 2 ulp (1.1 measured with fused multiply-add); double: Taylor's to r^13, under 2 ulp.

@@ -6,22 +6,19 @@
  * FLT_MIN for each product. */
 #include "kernel/kernel.h"
 
+#define HD_REAL_BITS 32
+#include "kernel/vec.h"
+
 #include <immintrin.h>
 #include <string.h>
 
 void hd_fill_bf16_avx512(struct hd_kernels_bf16 *k);
 
-#define W 16
+#define W INT64_C(16)
 #define WIDE 32
 #define TALL 12
 #define K_BLOCK 256        /* pairs */
 #define N_BLOCK (8 * WIDE) /* columns */
-#define UNROLL_FN static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
 
 static inline __mmask16 first(int64_t n)
 {
@@ -61,49 +58,78 @@ static size_t pack_bytes(int64_t K, int64_t N)
     return (size_t)((K + 1) / 2) * (size_t)((N + W - 1) / W * W) * 4;
 }
 
-/* Pairs of two rows of 16 columns: a in the lower halves, b in the upper ones. */
-static inline __m512i pairs(__m512 a, __m512 b)
+/* Pairs of two rows of 16 columns: a in the lower halves, b in the upper ones. Subnormals become 0,
+ * as they would when they are multiplied. */
+static inline void store_pairs(uint32_t *out, vec a, vec b)
 {
-    __m512i lo = _mm512_cvtepu16_epi32(round16(a)), hi = _mm512_cvtepu16_epi32(round16(b));
-    return _mm512_or_si512(lo, _mm512_slli_epi32(hi, 16));
+    const __m512i lo = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i woven = _mm512_or_si512(lo, _mm512_slli_epi32(_mm512_add_epi32(lo,
+                                              _mm512_set1_epi32(16)), 16));
+    __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+    _mm512_storeu_si512(out, _mm512_permutexvar_epi16(woven, both));
+}
+
+/* 16 contiguous columns of B as rows of pairs, `width` pairs apart; returns how many rows of B it took:
+ * those that come in fours. */
+static int64_t turn_columns(uint32_t *out, int64_t width, const float *b, int64_t b_col, int64_t K)
+{
+    const float *column[W];
+    int64_t k = 0;
+    vec t[4];
+    for (int64_t j = 0; j < W; j++)
+        column[j] = b + j * b_col;
+    for (; k + 4 <= K; k += 4, out += 2 * width) {
+        turn_4(column, t);
+        store_pairs(out, t[0], t[1]);
+        store_pairs(out + width, t[2], t[3]);
+        VEC_UNROLL
+        for (int64_t j = 0; j < W; j++)
+            column[j] += 4;
+    }
+    return k;
+}
+
+static inline vec gather(const float *row, int64_t step, int64_t left)
+{
+    vec x = {0};
+    for (int64_t j = 0; j < W && j < left; j++)
+        x[j] = row[j * step];
+    return x;
 }
 
 static void pack(void *packed, const float *b, int64_t b_row, int64_t b_col, int64_t K, int64_t N)
 {
+    const vec zero = {0};
     uint32_t *out = packed;
-    const __m512i step = _mm512_mullo_epi32(_mm512_set1_epi32((int)b_col), _mm512_setr_epi32(0, 1, 2,
-                             3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-    const __m512 zero = _mm512_setzero_ps();
     for (int64_t n = 0; n < N; n += WIDE) {
-        int64_t width = N - n > W ? WIDE : W;
-        for (int64_t k = 0; k < K; k += 2)
-            for (int64_t j = n; j < n + width; j += W, out += W) {
-                const float *p = b + k * b_row + j * b_col;
-                __mmask16 m = first(N - j), m2 = k + 1 < K ? m : 0;
-                __m512 x, y;
-                if (b_col == 1) {
-                    x = _mm512_maskz_loadu_ps(m, p);
-                    y = _mm512_maskz_loadu_ps(m2, p + (m2 ? b_row : 0));
-                } else {
-                    x = _mm512_mask_i32gather_ps(zero, m, step, p, 4);
-                    y = _mm512_mask_i32gather_ps(zero, m2, step, p + (m2 ? b_row : 0), 4);
-                }
-                _mm512_storeu_si512(out, pairs(x, y));
+        int64_t left = N - n < WIDE ? N - n : WIDE, width = left > W ? WIDE : W;
+        for (int64_t v = 0; v < width; v += W, left -= W) {
+            const float *from = b + (n + v) * b_col;
+            int64_t k = b_row == 1 && left >= W ? turn_columns(out + v, width, from, b_col, K) : 0;
+            for (; k < K; k += 2) {
+                const float *row = from + k * b_row, *next = k + 1 < K ? row + b_row : NULL;
+                uint32_t *to = out + k / 2 * width + v;
+                if (b_col == 1)
+                    store_pairs(to, get(row, (size_t)left), next ? get(next, (size_t)left) : zero);
+                else
+                    store_pairs(to, gather(row, b_col, left), next ? gather(next, b_col, left) : zero);
             }
+        }
+        out += (K + 1) / 2 * width;
     }
 }
 
-UNROLL_FN void tile(int tall, int wide, int64_t pairs_count, const uint32_t *a, int64_t a_row,
+VEC_FN void tile(int tall, int wide, int64_t pairs_count, const uint32_t *a, int64_t a_row,
                     int64_t a_col, const uint32_t *b, float *c, int64_t c_row, int64_t left,
                     bool accumulate)
 {
     __m512 s[TALL][2];
-    UNROLL
+    VEC_UNROLL
     for (int i = 0; i < tall; i++)
         s[i][0] = s[i][1] = _mm512_setzero_ps();
     for (int64_t k = 0; k < pairs_count; k++, a += a_col, b += wide * W) {
         __m512i b0 = _mm512_loadu_si512(b), b1 = wide > 1 ? _mm512_loadu_si512(b + W) : b0;
-        UNROLL
+        VEC_UNROLL
         for (int i = 0; i < tall; i++) {
             __m512i x = _mm512_set1_epi32((int)a[i * a_row]);
             s[i][0] = _mm512_dpbf16_ps(s[i][0], (__m512bh)x, (__m512bh)b0);
@@ -111,9 +137,9 @@ UNROLL_FN void tile(int tall, int wide, int64_t pairs_count, const uint32_t *a, 
                 s[i][1] = _mm512_dpbf16_ps(s[i][1], (__m512bh)x, (__m512bh)b1);
         }
     }
-    UNROLL
+    VEC_UNROLL
     for (int i = 0; i < tall; i++, c += c_row) {
-        UNROLL
+        VEC_UNROLL
         for (int j = 0; j < wide; j++) {
             __mmask16 m = first(left - j * W);
             if (accumulate)
@@ -158,14 +184,17 @@ static void gemm(const struct hd_gemm_bf16 *g)
         bool accumulate = g->accumulate || k > 0;
         for (int64_t n = 0; n < g->N; n += N_BLOCK) {
             int64_t n_end = g->N - n < N_BLOCK ? g->N : n + N_BLOCK;
-            for (int64_t i = 0; i < g->M; i += TALL) {
-                int64_t tall = g->M - i < TALL ? g->M - i : TALL;
+            /* strips as equal as can be, as in gemm.c */
+            int64_t strips = (g->M + TALL - 1) / TALL, i = 0;
+            for (int64_t s = 1; s <= strips; s++) {
+                int64_t tall = g->M * s / strips - i;
                 for (int64_t j = n; j < n_end; j += WIDE) {
                     int64_t left = g->N - j, wide = left > W ? 2 : 1;
                     tiles[tall][wide - 1](depth, g->a + i * g->a_row + k * g->a_col, g->a_row,
                                           g->a_col, b + j * count + k * wide * W,
                                           g->c + i * g->c_row + j, g->c_row, left, accumulate);
                 }
+                i += tall;
             }
         }
     }
@@ -222,8 +251,8 @@ static inline __m512 move_ref(const struct hd_softmax_block *s, int64_t i)
 static void softmax_block(const struct hd_softmax_block *s)
 {
     /* pairs of two rows from 32 columns of each: 16-bit lanes 0, 32, 1, 33, ... and 16, 48, ... */
-    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i lo = _mm512_or_si512(lanes, _mm512_slli_epi32(_mm512_add_epi32(lanes,
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i lo = _mm512_or_si512(lane, _mm512_slli_epi32(_mm512_add_epi32(lane,
                                               _mm512_set1_epi32(32)), 16));
     const __m512i hi = _mm512_add_epi16(lo, _mm512_set1_epi16(16));
     for (int64_t i = 0; i < s->M; i += 2) {
