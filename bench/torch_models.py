@@ -4,8 +4,11 @@
 Two recipes, both trained to name the next item at every position of a user's history:
 
   sasrec  SASRec with a softmax over the whole catalogue (Kang and McAuley 2018; Klenitskiy and Vasilev 2023)
-  hstu    HSTU without time stamps (Zhai et al. 2024): pointwise SiLU attention with a bias per distance, divided
-          by the number of keys a query sees, and a cosine softmax with temperature
+  hstu    HSTU without time stamps (Zhai et al. 2024): pointwise SiLU attention with a bias per head and distance,
+          divided by the number of keys a query sees, and a cosine softmax with temperature
+
+They are the formulas of heed's src/models/sequence_net.c, parameter for parameter; heed_weights() reads a model that
+heed has saved.
 
 Both work on *packed* rows: only the filled positions of a batch pass through the dense layers and the loss, and the
 padded (B, T) rectangle exists only inside attention. That is how PyTorch is fastest here. Sequences are laid out from
@@ -42,7 +45,8 @@ class SasrecBlock(nn.Module):
         super().__init__()
         self.H, self.dropout = H, dropout
         self.norm1, self.norm2 = nn.LayerNorm(C, eps=1e-8), nn.LayerNorm(C, eps=1e-8)
-        self.q, self.kv, self.o = nn.Linear(C, C), nn.Linear(C, 2 * C), nn.Linear(C, C)
+        self.q, self.kv = nn.Linear(C, C, bias=False), nn.Linear(C, 2 * C, bias=False)
+        self.o = nn.Linear(C, C)
         self.up, self.down = nn.Linear(C, C), nn.Linear(C, C)
 
     def forward(self, x, rows, B, T):
@@ -91,45 +95,44 @@ class HstuBlock(nn.Module):
     def __init__(self, C, H, T, dropout):
         super().__init__()
         self.C, self.H, self.T, self.dropout = C, H, T, dropout
-        self.uvqk = nn.Parameter(torch.empty(C, 4 * C).normal_(std=0.02))
-        self.bias = nn.Parameter(torch.empty(T).normal_(std=0.02))  # one per distance i - j
-        self.o = nn.Linear(C, C)
+        self.norm1, self.norm2 = nn.LayerNorm(C, eps=1e-8), nn.LayerNorm(C, eps=1e-8)
+        self.uvqk, self.o = nn.Linear(C, 4 * C, bias=False), nn.Linear(C, C)
+        self.bias = nn.Parameter(torch.empty(H, T).normal_(std=0.02))  # one per distance i - j
+        nn.init.normal_(self.uvqk.weight, std=0.02)
         nn.init.xavier_uniform_(self.o.weight)
         nn.init.zeros_(self.o.bias)
 
     def forward(self, x, rows, B, T, distance, scale):
         # distance (T, T): i - j, 0 where j > i;  scale (T, T): 1 / keys seen, 0 where j > i
         C, H = self.C, self.H
-        uvqk = F.silu(F.layer_norm(x, (C,), eps=1e-6) @ self.uvqk)
+        uvqk = F.silu(self.uvqk(self.norm1(x)))
         u, vqk = uvqk.split((C, 3 * C), 1)
         v, q, k = spread(vqk, rows, B, T).view(B, T, 3, H, C // H).permute(2, 0, 3, 1, 4).unbind(0)
-        a = F.silu(q @ k.transpose(-1, -2) + self.bias[distance]) * scale
+        a = F.silu(q @ k.transpose(-1, -2) + self.bias[:, distance]) * scale
         a = (a @ v).transpose(1, 2).reshape(B * T, C).index_select(0, rows)
-        y = F.dropout(u * F.layer_norm(a, (C,), eps=1e-6), self.dropout, self.training)
+        y = F.dropout(u * self.norm2(a), self.dropout, self.training)
         return x + self.o(y)
 
 
 class Hstu(nn.Module):
     """Logits are cosines over the temperature 0.05."""
 
-    def __init__(self, V, C=64, layers=8, H=2, T=200, dropout=0.2, tau=0.05):
+    def __init__(self, V, C=64, layers=4, H=2, T=200, dropout=0.2, tau=0.05):
         super().__init__()
         self.V, self.C, self.T, self.dropout, self.tau = V, C, T, dropout, tau
-        self.item, self.place = nn.Embedding(V, C), nn.Embedding(T, C)
+        self.item = nn.Embedding(V, C)
         self.blocks = nn.ModuleList(HstuBlock(C, H, T, dropout) for _ in range(layers))
-        nn.init.trunc_normal_(self.item.weight, std=0.02, a=-0.04, b=0.04)
-        s = math.sqrt(1.0 / C)
-        nn.init.trunc_normal_(self.place.weight, std=s, a=-2 * s, b=2 * s)
+        self.norm = nn.LayerNorm(C, eps=1e-8)
+        nn.init.normal_(self.item.weight, std=0.02)
         i = torch.arange(T)
         self.register_buffer("distance", (i[:, None] - i[None, :]).clamp(min=0), persistent=False)
         self.register_buffer("scale", torch.ones(T, T).tril() / (i[:, None] + 1), persistent=False)
 
     def forward(self, ids, position, rows, B, T):
-        x = self.item(ids) * math.sqrt(self.C) + self.place(position)
-        x = F.dropout(x, self.dropout, self.training)
+        x = F.dropout(self.item(ids) * math.sqrt(self.C), self.dropout, self.training)
         for block in self.blocks:
             x = block(x, rows, B, T, self.distance[:T, :T], self.scale[:T, :T])
-        return x
+        return self.norm(x)
 
     def head(self, h):
         """States and item vectors whose dot products are the logits."""
@@ -147,26 +150,52 @@ def loss(model, ids, labels, position, rows, B, T):
 
 class ChunkedLoss(torch.autograd.Function):
     """The same mean cross-entropy, `chunk` rows of logits at a time: they never leave the cache for memory, and the
-    gradients are made while they are there."""
+    gradients are made while they are there. bf16: the products take bfloat16 and sum in float32."""
 
     @staticmethod
-    def forward(ctx, h, e, labels, chunk):
+    def forward(ctx, h, e, labels, chunk, bf16):
         M, dh, de, total = len(labels), torch.empty_like(h), torch.zeros_like(e), h.new_zeros(())
+        cast = (lambda x: x.bfloat16()) if bf16 else (lambda x: x)
+        h16, e16 = cast(h), cast(e)
         for i in range(0, M, chunk):
-            part, y = h[i : i + chunk], labels[i : i + chunk]
-            p = F.log_softmax(part @ e.T, 1)
+            part, y = h16[i : i + chunk], labels[i : i + chunk]
+            p = F.log_softmax((part @ e16.T).float(), 1)
             total += F.nll_loss(p, y, reduction="sum")
             p.exp_()[torch.arange(len(y)), y] -= 1
-            torch.mm(p, e, out=dh[i : i + chunk])
-            de.addmm_(p.T, part)
+            p = cast(p)
+            dh[i : i + chunk] = p @ e16
+            if bf16:
+                de += p.T @ part
+            else:
+                de.addmm_(p.T, part)
         ctx.save_for_backward(dh.div_(M), de.div_(M))
         return total / M
 
     @staticmethod
     def backward(ctx, scale):
         dh, de = ctx.saved_tensors
-        return dh * scale, de * scale, None, None
+        return dh * scale, de * scale, None, None, None
 
 
-def chunked_loss(h, e, labels, chunk=1024):
-    return ChunkedLoss.apply(h, e, labels, chunk)
+def chunked_loss(h, e, labels, chunk=1024, bf16=False):
+    return ChunkedLoss.apply(h, e, labels, chunk, bf16)
+
+
+def heed_weights(model, tensors):
+    """Takes over the tensors of a model file of heed's, a dict of name -> tensor."""
+    names = {"item": "item.weight", "position": "place.weight", "final.gain": "norm.weight", "final.bias": "norm.bias"}
+    parts = {"norm.gain": "norm1.weight", "norm.bias": "norm1.bias", "o": "o.weight", "o.bias": "o.bias",
+             "ff_norm.gain": "norm2.weight", "ff_norm.bias": "norm2.bias", "q": "q.weight", "ff1": "up.weight",
+             "ff1.bias": "up.bias", "ff2": "down.weight", "ff2.bias": "down.bias", "uvqk": "uvqk.weight",
+             "position_bias": "bias", "out_norm.gain": "norm2.weight", "out_norm.bias": "norm2.bias"}
+    state = {}
+    for name, x in tensors.items():
+        if name in names:
+            state[names[name]] = x
+            continue
+        _, layer, part = name.split(".", 2)
+        if part == "k":
+            state[f"blocks.{layer}.kv.weight"] = torch.cat((x, tensors[f"block.{layer}.v"]))
+        elif part != "v":
+            state[f"blocks.{layer}.{parts[part]}"] = x
+    model.load_state_dict(state)
