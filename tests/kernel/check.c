@@ -162,6 +162,7 @@ int main(void)
 {
     static const unsigned sets[] = {0, HD_CPU_AVX2, HD_CPU_AVX2 | HD_CPU_AVX512};
     struct hd_kernels portable, k;
+    struct hd_attention_kernels attention;
     struct hd_kernels_bf16 bf16;
     unsigned cpu = hd_cpu();
     bool good = true;
@@ -175,8 +176,11 @@ int main(void)
         }
         hd_kernels_init(&k, sets[i]);
         good &= check_table(&k, &portable);
+        hd_attention_kernels_init(&attention, sets[i]);
+        good &= check_attention(&attention);
     }
     good &= check_table(hd_kernels_f64(), hd_kernels_f64());
+    good &= check_attention(hd_attention_kernels_f64());
     hd_kernels_bf16_init(&bf16, 0);
     good &= check_bf16(&bf16);
     if (cpu & HD_CPU_BF16) {

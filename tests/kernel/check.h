@@ -5,6 +5,7 @@
 #ifndef HD_KERNEL_CHECK_H
 #define HD_KERNEL_CHECK_H
 
+#include "kernel/attention.h"
 #include "kernel/kernel.h"
 
 #include <float.h>
@@ -79,6 +80,7 @@ bool check_softmax(const struct hd_kernels *k, const struct hd_kernels *portable
 bool check_norms(const struct hd_kernels *k, const struct hd_kernels *portable);
 bool check_adam(const struct hd_kernels *k, const struct hd_kernels *portable);
 bool check_gemm(const struct hd_kernels *k, const struct hd_kernels *portable);
+bool check_attention(const struct hd_attention_kernels *k);
 bool check_bf16_rows(const struct hd_kernels_bf16 *k);
 bool check_bf16_gemm(const struct hd_kernels_bf16 *k);
 bool check_bf16_softmax(const struct hd_kernels_bf16 *k);
