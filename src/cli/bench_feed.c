@@ -85,7 +85,7 @@ static heed_status prepare(heed_engine *engine, const char *log, const struct fe
 static heed_status ask(heed_engine *engine, const struct feed_options *o, int64_t u, double *ms)
 {
     char user[32];
-    heed_feed_request request = {.user = user, .n = (int)o->n};
+    heed_feed_request request = {.user = user, .n = (int)o->n}; /* recorded, as in service */
     heed_feed *feed = NULL;
 
     snprintf(user, sizeof user, "u%lld", (long long)u);

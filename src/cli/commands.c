@@ -15,11 +15,8 @@ const struct hd_flag hd_global_flags[] = {
 };
 
 const struct hd_command *const hd_commands[] = {
-#if HD_CLI_ENGINE
     &hd_command_demo,
-#endif
     &hd_command_simulate,
-#if HD_CLI_ENGINE
     &hd_command_import_interactions,
     &hd_command_import_movielens,
     &hd_command_import_events,
@@ -29,9 +26,8 @@ const struct hd_command *const hd_commands[] = {
     &hd_command_feed,
     &hd_command_explain,
     &hd_command_export_model,
-    &hd_command_bench_feed,
-#endif
     &hd_command_bench_attention,
+    &hd_command_bench_feed,
     &hd_command_bench_gemm,
     &hd_command_bench_train,
     &hd_command_version,

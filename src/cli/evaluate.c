@@ -35,6 +35,7 @@ static heed_status print_json(const heed_evaluation *e)
     hd_json_begin_object(&json, NULL);
     hd_json_put_int(&json, "users", e->users);
     hd_json_put_int(&json, "items", e->items);
+    hd_json_put_int(&json, "repeats", e->repeats);
     hd_json_put_text(&json, "split_sha256", e->split_sha256);
     hd_json_put_number(&json, "tie_rate", e->tie_rate);
     hd_json_put_number(&json, "time_tie_rate", e->time_tie_rate);
@@ -69,8 +70,12 @@ static void print_table(const struct hd_cli *cli, const heed_evaluation *e)
         most = e->markov.ndcg10;
     if (e->popularity.ndcg10 > most)
         most = e->popularity.ndcg10;
-    printf("The last event of each of %s users, ranked among all %s items they had not seen\n\n",
+    printf("The last event of each of %s users, ranked among all of %s items they had not seen\n",
            hd_thousands(e->users), hd_thousands(e->items));
+    if (e->repeats > 0)
+        printf("(%s users more had seen theirs before, so it cannot be ranked)\n",
+               hd_thousands(e->repeats));
+    putchar('\n');
     printf("%s%-12s  NDCG@10  %16s    HR@10    HR@20      MRR  coverage   Gini%s\n",
            hd_style(cli, HD_FAINT), "", "", hd_style(cli, HD_PLAIN));
     quality_row(cli, "sequence", HD_BOLD, &e->test, most);

@@ -126,7 +126,7 @@ const struct hd_command hd_command_explain = {
         "account carries its faithfulness: how much the probability falls when the strongest\n"
         "reasons are removed (comprehensiveness) or kept alone (sufficiency), beside the same\n"
         "for a random order (DeYoung et al. 2020).",
-    .example = "heed explain u22 i1 --exact --html why.html",
+    .example = "heed explain u12 i1 --exact --html why.html",
     .arguments = explain_arguments,
     .flags = explain_flags,
     .options_bytes = sizeof(struct explain_options),

@@ -10,7 +10,7 @@ struct export_options {
 #define AT(field) offsetof(struct export_options, field)
 
 static const struct hd_flag export_arguments[] = {
-    {"name", 0, HD_FLAG_CHOICE, AT(name), "sequence", "which model", .required = true},
+    {"model", 0, HD_FLAG_CHOICE, AT(name), "sequence", "which one to copy", .required = true},
     {0},
 };
 

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 struct feed_options {
     const char *user;
@@ -39,6 +40,10 @@ static heed_status print_json(const heed_feed *feed, bool explain)
     hd_json_put_text(&json, "policy", feed->policy);
     hd_json_put_text(&json, "why_policy", feed->why_policy);
     hd_json_put_int(&json, "took_us", feed->took_us);
+    hd_json_begin_object(&json, "steps_us");
+    for (int i = 0; i < feed->step_count; i++)
+        hd_put_rounded(&json, feed->steps[i].name, feed->steps[i].us, 1);
+    hd_json_end(&json);
     hd_json_begin_array(&json, "items");
     for (int i = 0; i < feed->count; i++) {
         const heed_feed_item *item = &feed->items[i];
@@ -57,17 +62,27 @@ static heed_status print_json(const heed_feed *feed, bool explain)
     return hd_print_json(&json);
 }
 
+/* The model's score is the logarithm of a probability, which people rather read as one. */
+static const char *score_text(const heed_feed *feed, const heed_feed_item *item, char score[32])
+{
+    if (strcmp(feed->policy, "sequence") == 0)
+        snprintf(score, 32, "%6.2f %%", 100 * exp(item->score));
+    else
+        snprintf(score, 32, "%8.3f", item->score);
+    return score;
+}
+
 static void print_items(const struct hd_cli *cli, const heed_feed *feed, bool explain)
 {
     int columns = hd_title_columns(cli, 40);
-    char name[4 * 200 + 1];
+    char name[4 * 200 + 1], score[32];
 
     for (int i = 0; i < feed->count; i++) {
         const heed_feed_item *item = &feed->items[i];
         double most = 0;
         hd_fit(name, hd_shown_name(item->title, item->item), columns + 4);
-        printf("%s%3d  %s%s  %8.3f  %s%s\n", hd_style(cli, HD_BOLD), item->rank, name,
-               hd_style(cli, HD_PLAIN), item->score, item->item,
+        printf("%s%3d  %s%s  %s  %s%s\n", hd_style(cli, HD_BOLD), item->rank, name,
+               hd_style(cli, HD_PLAIN), score_text(feed, item, score), item->item,
                item->sponsored ? "  sponsored" : "");
         for (int r = 0; r < item->reason_count; r++)
             most = fmax(most, fabs(item->reasons[r].contribution));
@@ -110,7 +125,7 @@ const struct hd_command hd_command_feed = {
     .summary = "what one user would be shown now, best first",
     .about = "Nothing that the user has seen comes back. An unknown user, an empty store and an\n"
              "untrained model get an answer too; it says which policy made it, and why that one.",
-    .example = "heed feed u22 -n 5 --explain",
+    .example = "heed feed u12 -n 5 --explain",
     .arguments = feed_arguments,
     .flags = feed_flags,
     .options_bytes = sizeof(struct feed_options),

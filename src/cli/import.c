@@ -75,9 +75,9 @@ static heed_status print_report(const struct hd_cli *cli, const heed_import_repo
            hd_thousands(r->accepted), hd_thousands(r->duplicate), hd_thousands(r->rejected),
            r->seconds, hd_thousands((int64_t)r->per_second));
     if (r->items_accepted > 0)
-        printf("%s items described\n", hd_thousands(r->items_accepted));
-    printf("%s now holds %s users and %s items\n", cli->data, hd_thousands(r->users),
-           hd_thousands(r->items));
+        printf("%s described\n", hd_counted(r->items_accepted, "item"));
+    printf("%s now holds %s and %s\n", cli->data, hd_counted(r->users, "user"),
+           hd_counted(r->items, "item"));
     return HEED_OK;
 }
 

@@ -300,14 +300,16 @@ static heed_status unknown_option(const struct hd_command *command, const char *
     struct flag_walk walk = flags_of(command);
     char name[WORD_MAX + 1];
     size_t length = strcspn(word, "=");
-    const char *near = NULL, *of = command ? command->name : "heed";
+    const char *near = NULL;
 
     snprintf(name, sizeof name, "%.*s", (int)(length > WORD_MAX ? WORD_MAX : length), word);
     if (strncmp(name, "--", 2) == 0)
         near = hd_nearest(name + 2, next_flag_name, &walk);
+    const char *of = command ? command->name : "", *colon = command ? ": " : "";
     if (near)
-        return hd_fail(HEED_E_ARG, "%s: there is no option %s; did you mean --%s?", of, name, near);
-    return hd_fail(HEED_E_ARG, "%s: there is no option %s", of, name);
+        return hd_fail(HEED_E_ARG, "%s%sthere is no option %s; did you mean --%s?", of, colon, name,
+                       near);
+    return hd_fail(HEED_E_ARG, "%s%sthere is no option %s", of, colon, name);
 }
 
 /* One option at words[*i], which starts with '-'; moves *i past what it takes. */
@@ -354,11 +356,17 @@ static heed_status set_fallbacks(const struct hd_flag *flags, void *options)
     return HEED_OK;
 }
 
+/* What an argument is called: its value says so, but where it is a choice. */
+static const char *shown_argument(const struct hd_flag *argument)
+{
+    return argument->kind == HD_FLAG_CHOICE ? argument->name : argument->value;
+}
+
 static heed_status check_required(const struct hd_command *command, const struct hd_flag *argument,
                                   const void *options)
 {
     if (argument && argument->name && argument->required)
-        return hd_fail(HEED_E_ARG, "%s: %s is missing: %s", command->name, argument->value,
+        return hd_fail(HEED_E_ARG, "%s: %s is missing: %s", command->name, shown_argument(argument),
                        argument->help);
     for (const struct hd_flag *flag = command->flags; flag && flag->name; flag++) {
         /* Only what is held as text can be required: NULL tells that it was not given. */
@@ -404,7 +412,7 @@ static heed_status parse_rest(const char *const *words, int count, struct hd_cal
             rest->count++, i++;
             continue;
         }
-        HD_TRY(set_value(argument, argument->value, word, call->options));
+        HD_TRY(set_value(argument, shown_argument(argument), word, call->options));
         argument++, i++;
     }
     return call->globals.help ? HEED_OK : check_required(command, argument, call->options);

@@ -135,11 +135,18 @@ void hd_fit(char *out, const char *text, int columns)
     *end = '\0';
 }
 
+/* Eight that take turns, so that a line of words can hold as many. */
+static char *next_buffer(void)
+{
+    static char buffers[8][48];
+    static int turn;
+
+    return buffers[turn++ % 8];
+}
+
 const char *hd_thousands(int64_t value)
 {
-    static char buffers[8][32];
-    static int turn;
-    char digits[24], *out = buffers[turn++ % 8];
+    char digits[24], *out = next_buffer();
     int length = snprintf(digits, sizeof digits, "%" PRId64, value), o = 0;
 
     for (int i = 0; i < length; i++) {
@@ -149,6 +156,15 @@ const char *hd_thousands(int64_t value)
             out[o++] = ',';
     }
     out[o] = '\0';
+    return out;
+}
+
+const char *hd_counted(int64_t count, const char *noun)
+{
+    const char *number = hd_thousands(count);
+    char *out = next_buffer();
+
+    snprintf(out, 48, "%s %s%s", number, noun, count == 1 ? "" : "s");
     return out;
 }
 
@@ -186,7 +202,11 @@ static void draw(const struct hd_meter *meter, int64_t done, int64_t total, doub
     fprintf(stderr, "%s %s", meter->what, hd_thousands(done));
     if (total > 0)
         fprintf(stderr, " of %s", hd_thousands(total));
-    fprintf(stderr, ", %.*f/s%s%s", rate < 10 ? 1 : 0, rate, left, meter->terminal ? "" : "\n");
+    if (rate >= 10)
+        fprintf(stderr, ", %s/s", hd_thousands((int64_t)rate));
+    else if (rate >= 0.1)
+        fprintf(stderr, ", %.1f/s", rate);
+    fprintf(stderr, "%s%s", left, meter->terminal ? "" : "\n");
     fflush(stderr);
 }
 

@@ -29,6 +29,8 @@ void hd_bar(char *out, double share, int cells);
 void hd_fit(char *out, const char *text, int columns);
 /* 12,345,678 in one of eight buffers that take turns. */
 const char *hd_thousands(int64_t value);
+/* "1 item", "2,000 items", in the same buffers. */
+const char *hd_counted(int64_t count, const char *noun);
 
 /* What heed_progress.report is set to, with a struct hd_meter as its context. On a terminal one
  * line that redraws itself ten times a second, else a line every few seconds. confined to one

@@ -12,11 +12,11 @@ heed evaluate sequence --json 2>/dev/null | check '
 assert v["test"]["ndcg@10"] > v["popularity"]["ndcg@10"], v
 assert v["ci95"]["ndcg@10"][0] <= v["test"]["ndcg@10"] <= v["ci95"]["ndcg@10"][1], v
 assert v["users"] > 100 and len(v["split_sha256"]) == 64 and v["tie_rate"] < 0.01, v'
-heed feed u22 -n 5 --explain --json >feed.json
+heed feed u12 -n 5 --explain --json >feed.json
 python3 - <<'P'
 import json
 feed = json.load(open("feed.json"))
-seen = {e["item"] for e in map(json.loads, open("town/events.ndjson")) if e["user"] == "u22" and e["kind"] in ("view", "click")}
+seen = {e["item"] for e in map(json.loads, open("town/events.ndjson")) if e["user"] == "u12" and e["kind"] in ("view", "click")}
 assert feed["policy"] == "sequence" and len(feed["items"]) == 5, feed
 assert not seen & {i["item"] for i in feed["items"]}, "a seen item came back"
 assert [i["rank"] for i in feed["items"]] == [1, 2, 3, 4, 5]
@@ -24,11 +24,11 @@ assert all(i["title"] for i in feed["items"]) and all(i["reasons"] for i in feed
 assert {r["item"] for i in feed["items"] for r in i["reasons"]} <= seen, "a reason is not of the reader's own history"
 P
 item=$(python3 -c 'import json; print(json.load(open("feed.json"))["items"][0]["item"])')
-heed explain u22 "$item" --exact --html why.html --json | check '
+heed explain u12 "$item" --exact --html why.html --json | check '
 assert v["method"] == "leave-one-out" and v["reasons"], v
 assert v["comprehensiveness"] > v["random"]["comprehensiveness"], v'
 grep -q '<svg' why.html && ! grep -q -E '(src|href)=.?https?://' why.html && echo "one page, no network"
-heed explain u22 nothing
+heed explain u12 nothing
 echo "exit $?"
 heed export model sequence -o model.safetensors
 python3 - <<'P'

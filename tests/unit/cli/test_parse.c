@@ -122,7 +122,7 @@ static void test_refused(void **state)
         {"train sequence", "train sequence: --output is missing: where"},
         {"train text --data x", "train text: there is no option --data"},
         {"--data", "--data: needs a value, DIR"},
-        {"--dta x feed ann", "heed: there is no option --dta; did you mean --data?"},
+        {"--dta x feed ann", "there is no option --dta; did you mean --data?"},
     };
 
     (void)state;

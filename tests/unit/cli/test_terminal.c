@@ -66,6 +66,8 @@ static void test_thousands(void **state)
     assert_string_equal(hd_thousands(1234567), "1,234,567");
     assert_string_equal(hd_thousands(-1000), "-1,000");
     assert_string_equal(hd_thousands(-100), "-100");
+    assert_string_equal(hd_counted(1, "item"), "1 item");
+    assert_string_equal(hd_counted(2000, "item"), "2,000 items");
     assert_string_equal(hd_thousands(INT64_MIN), "-9,223,372,036,854,775,808");
 }
 
