@@ -74,16 +74,31 @@ int heed_time_bucket_log(int64_t span_ms)
     return bucket_of(span_ms);
 }
 
-void hd_time_buckets(int32_t *out, int64_t out_row, const int64_t *query, int64_t rows,
-                     const int64_t *key, int64_t columns, int (*bucket)(int64_t span_ms), int64_t W)
+static int32_t bucket_at(int64_t query, int64_t key, int (*bucket)(int64_t span_ms), int64_t W)
 {
+    /* Unsigned, so that times from the two ends of the range wrap instead of trapping. */
+    int64_t span = (int64_t)((uint64_t)query - (uint64_t)key);
+    int64_t b = bucket ? bucket(span) : bucket_of(span);
+    return (int32_t)(b < 0 ? 0 : b < W ? b : W - 1);
+}
+
+void hd_time_buckets(const struct hd_attention_kernels *kernel, int32_t *out, int64_t out_row,
+                     const struct hd_tile *tile, const int64_t *query, const int64_t *key,
+                     int (*bucket)(int64_t span_ms), int64_t W)
+{
+    int32_t most = W <= BUCKETS_MAX ? (int32_t)W - 1 : BUCKETS_MAX;
     pthread_once(&once, make_cells);
-    for (int64_t i = 0; i < rows; i++, out += out_row) {
-        for (int64_t j = 0; j < columns; j++) {
-            /* Unsigned, so that times from the two ends of the range wrap instead of trapping. */
-            int64_t span = (int64_t)((uint64_t)query[i] - (uint64_t)key[j]);
-            int64_t b = bucket ? bucket(span) : bucket_of(span);
-            out[j] = (int32_t)(b < 0 ? 0 : b < W ? b : W - 1);
+    for (int64_t i = 0; i < tile->rows; i++, out += out_row) {
+        int64_t n = tile->seen + i * tile->step;
+        n = n < tile->columns ? n : tile->columns;
+        if (kernel->log_buckets && !bucket) {
+            int64_t doubts = n > 0 ? kernel->log_buckets(out, query[i], key, n, most) : 0;
+            for (int64_t j = 0; doubts; j++)
+                if (out[j] < 0)
+                    out[j] = bucket_at(query[i], key[j], NULL, W), doubts--;
+        } else {
+            for (int64_t j = 0; j < n; j++)
+                out[j] = bucket_at(query[i], key[j], bucket, W);
         }
     }
 }

@@ -207,6 +207,7 @@ struct scratch {
     char *max, *sum; /* per query: of a chunk, or delta of all */
     char *inverse;
     char *diagonals; /* gradient of the position bias by diagonal */
+    char *lanes;     /* gradient of the time bias, (W, HD_TILE_PAD): to be added up along lanes */
 };
 
 /* Cuts scratch from `at` (NULL: only counts) and returns the bytes taken. */
@@ -228,6 +229,7 @@ static size_t scratch_cut(const struct job *j, bool backward, char *at, struct s
     CUT(sum, backward ? 0 : queries * item);
     CUT(inverse, j->softmax ? 0 : rows * item);
     CUT(diagonals, j->wants_dposition ? (size_t)(j->T_max + j->S_max) * item + 2 * edge : 0);
+    CUT(lanes, j->wants_dtime ? (size_t)j->arrays->W * HD_TILE_PAD * item : 0);
 #undef CUT
     s.s += edge, s.dp += edge;
     if (out)
@@ -407,8 +409,8 @@ static void scores(const struct job *j, const struct pair *p, const struct scrat
         j->kernel->add_position(tile, at(j, j->diagonals, p->h * (j->T_max + j->S_max) +
                                                               diagonal_of(j, t + p->shift, key)));
     if (a->time) {
-        hd_time_buckets(w->bucket, p->tile_row, p->query_times + t, tile->rows, p->key_times + key,
-                        tile->columns, j->opts->time_bucket, a->W);
+        hd_time_buckets(j->kernel, w->bucket, p->tile_row, tile, p->query_times + t,
+                        p->key_times + key, j->opts->time_bucket, a->W);
         j->kernel->add_bucket(tile, w->bucket, p->tile_row, at(j, a->time, p->h * a->W));
     }
 }
@@ -556,6 +558,17 @@ static void fold_position(const struct job *j, const struct pair *p, const char 
     put_at(j, table, 0, far);
 }
 
+static void fold_time(const struct job *j, const struct pair *p, const char *lanes)
+{
+    char *table = at(j, pair_tables(j, p), j->wants_dposition ? j->arrays->P : 0);
+    for (int64_t b = 0; b < j->arrays->W; b++) {
+        double sum = 0;
+        for (int64_t l = 0; l < HD_TILE_PAD; l++)
+            sum += get_at(j, lanes, b * HD_TILE_PAD + l);
+        put_at(j, table, b, sum);
+    }
+}
+
 /* The five products of one tile: queries t .. t + rows, keys key .. key + columns. */
 static void backward_tile(const struct job *j, const struct pair *p, const struct scratch *w,
                           int64_t t, int64_t rows, int64_t key, int64_t columns, bool first)
@@ -585,8 +598,7 @@ static void backward_tile(const struct job *j, const struct pair *p, const struc
     if (j->wants_dposition)
         j->kernel->sum_position(&ds, at(j, w->diagonals, diagonal_of(j, t + p->shift, key)));
     if (j->wants_dtime)
-        j->kernel->sum_bucket(&ds, w->bucket, p->tile_row,
-                              at(j, pair_tables(j, p), j->wants_dposition ? a->P : 0));
+        j->kernel->sum_bucket(&ds, w->bucket, p->tile_row, w->lanes);
 
     /* dV += P^T dO, dK += scale dS^T Q: keys are the rows now. */
     m = (struct hd_product){.M = columns, .N = j->E, .K = rows, .a = w->s, .a_row = 1,
@@ -621,6 +633,8 @@ static heed_status backward_task(void *arg, int64_t task, int worker)
 
     if (tables)
         memset(pair_tables(j, &p), 0, (size_t)tables * j->item);
+    if (j->wants_dtime)
+        memset(w.lanes, 0, (size_t)a->W * HD_TILE_PAD * j->item);
     if (j->wants_dposition)
         memset(w.diagonals, 0, (size_t)(j->T_max + j->S_max) * j->item);
     if (!a->accumulate) {
@@ -654,6 +668,8 @@ static heed_status backward_task(void *arg, int64_t task, int worker)
     }
     if (j->wants_dposition)
         fold_position(j, &p, w.diagonals);
+    if (j->wants_dtime)
+        fold_time(j, &p, w.lanes);
     return HEED_OK;
 }
 

@@ -74,11 +74,17 @@ struct hd_attention_kernels {
     void (*add_position)(const struct hd_tile *t, const void *table);
     /* table[j - i] += s[i][j] over what is seen. */
     void (*sum_position)(const struct hd_tile *t, void *table);
-    /* s[i][j] += table[bucket[i * bucket_row + j]] over what is seen; and the sum back. */
+    /* s[i][j] += table[bucket[i * bucket_row + j]] over what is seen. And the sum back, in lanes that
+     * the caller adds up in the end: table[HD_TILE_PAD * bucket + j % HD_TILE_PAD] += s[i][j]. */
     void (*add_bucket)(const struct hd_tile *t, const int32_t *bucket, int64_t bucket_row,
                        const void *table);
     void (*sum_bucket)(const struct hd_tile *t, const int32_t *bucket, int64_t bucket_row,
                        void *table);
+
+    /* out[j] = floor(ln(max(1, seconds)) / 0.301), cut to 0 .. most, seconds the float nearest to
+     * |query - key[j]|, over 1000; where an approximation cannot tell, out[j] = -1. Returns how many
+     * such there are. NULL: no fast way here. */
+    int64_t (*log_buckets)(int32_t *out, int64_t query, const int64_t *key, int64_t n, int32_t most);
 
     /* One block of keys of a running softmax (Milakov, Gimelshein 2018): s becomes
      * exp(s - m), m the largest score so far; max and sum are carried along, one of each per row; rows

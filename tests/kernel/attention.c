@@ -309,7 +309,8 @@ static bool check_tables(const struct hd_attention_kernels *k)
         int64_t diagonals = t.rows + t.columns, buckets = 1 + below(30), row = t.columns + below(3);
         void *position = kc_row((size_t)diagonals, item), *time = kc_row((size_t)buckets, item);
         void *dposition = kc_copy(position, (size_t)diagonals, item);
-        void *dtime = kc_copy(time, (size_t)buckets, item);
+        void *dtime = kc_row((size_t)(buckets * HD_TILE_PAD), item); /* in lanes */
+        void *was_time = kc_copy(dtime, (size_t)(buckets * HD_TILE_PAD), item);
         int32_t *bucket = kc_row((size_t)(t.rows * row) + 1, sizeof(float));
         double want[200] = {0}, mass[200] = {0}, late[40] = {0}, late_mass[40] = {0};
         for (int64_t i = 0; i < t.rows * row; i++)
@@ -336,9 +337,13 @@ static bool check_tables(const struct hd_attention_kernels *k)
                 return kc_fail("sum_position %s: got %.9g, want %.9g", k->name, got, want[d] + was);
         }
         for (int64_t b = 0; b < buckets; b++) {
-            double was = get(time, item, b), got = get(dtime, item, b);
-            if (!kc_near(got, late[b] + was, kc_gamma(terms, item) * (late_mass[b] + fabs(was))))
-                return kc_fail("sum_bucket %s: got %.9g, want %.9g", k->name, got, late[b] + was);
+            double sum = late[b], all = late_mass[b], got = 0;
+            for (int64_t l = 0; l < HD_TILE_PAD; l++) {
+                double was = get(was_time, item, b * HD_TILE_PAD + l);
+                sum += was, all += fabs(was), got += get(dtime, item, b * HD_TILE_PAD + l);
+            }
+            if (!kc_near(got, sum, kc_gamma(terms, item) * all))
+                return kc_fail("sum_bucket %s: got %.9g, want %.9g", k->name, got, sum);
         }
         if (!kc_rows_intact())
             return kc_fail("biases %s wrote before their rows", k->name);

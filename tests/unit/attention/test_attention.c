@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "kernel/attention.h"
 #include "naive.h"
 
 #define ROUNDS 300
@@ -283,6 +284,37 @@ static void test_buckets(void **state)
     }
 }
 
+/* A row of them at once says the same, or that it does not know. */
+static void test_buckets_by_rows(void **state)
+{
+    (void)state;
+    enum { N = 100 };
+    const struct hd_attention_kernels *k = hd_attention_kernels();
+    heed_rng rng = hd_rng(na_seed(), 12);
+    int64_t doubts = 0, pairs = 0;
+    if (!k->log_buckets)
+        return;
+    for (int round = 0; round < 4000; round++) {
+        int64_t n = (int64_t)hd_random_below(&rng, N + 1), query = (int64_t)hd_random_u64(&rng) >> 8;
+        int32_t got[N + 1], most = (int32_t)hd_random_below(&rng, 129);
+        int64_t keys[N];
+        unsigned shift = (unsigned)hd_random_below(&rng, 62);
+        for (int64_t j = 0; j < n; j++)
+            keys[j] = query - ((int64_t)(hd_random_u64(&rng) >> (1 + shift)) - 500) *
+                                  (round % 2 && shift > 20 ? 1000 : 1);
+        got[n] = 77;
+        doubts += k->log_buckets(got, query, keys, n, most);
+        pairs += n;
+        for (int64_t j = 0; j < n; j++) {
+            int want = heed_time_bucket_log(query - keys[j]);
+            if (got[j] >= 0)
+                assert_int_equal(got[j], want < most ? want : most);
+        }
+        assert_int_equal(got[n], 77);
+    }
+    assert_true(doubts * 200 < pairs);
+}
+
 static int make_pool(void **state)
 {
     (void)state;
@@ -303,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_float64),  cmocka_unit_test(test_float64_ragged),
         cmocka_unit_test(test_long),     cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_scratch),  cmocka_unit_test(test_buckets),
+        cmocka_unit_test(test_buckets_by_rows),
     };
     return cmocka_run_group_tests(tests, make_pool, free_pool);
 }
