@@ -253,6 +253,7 @@ heed_status hd_sequence_load(const char *path, hd_sequence **out)
         hd_sequence_free(model);
         return status;
     }
+    heed_params_freeze(model->params, true); /* readers on many threads record over them */
     *out = model;
     return HEED_OK;
 }

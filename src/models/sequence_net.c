@@ -214,6 +214,17 @@ static heed_status hstu_block(heed_tape *tape, const struct hd_sequence_net *net
     return heed_add(tape, *x, a, x);
 }
 
+/* x + 0, where the zeros want a gradient: a served model's weights are frozen and ask for none, so
+ * what is traced has to ask for its own. */
+static heed_status add_probe(heed_tape *tape, heed_tensor *x, heed_tensor **out)
+{
+    heed_tensor *zeros, *probe;
+
+    HD_TRY(heed_tensor_new_in(tape, x->dtype, x->dim, x->rank, &zeros));
+    HD_TRY(heed_tensor_wrap(tape, x->dtype, zeros->data, x->dim, x->rank, true, &probe));
+    return heed_add(tape, x, probe, out);
+}
+
 heed_status hd_sequence_forward(heed_tape *tape, const struct hd_sequence_net *net,
                                 const struct hd_sequence_batch *batch, double dropout,
                                 heed_tensor **state, struct hd_sequence_trace *trace)
@@ -227,8 +238,10 @@ heed_status hd_sequence_forward(heed_tape *tape, const struct hd_sequence_net *n
         HD_TRY(heed_embedding(tape, net->position, batch->position, N, 1, &p));
         HD_TRY(heed_add(tape, x, p, &x));
     }
-    if (trace)
+    if (trace) {
+        HD_TRY(add_probe(tape, x, &x));
         trace->input = x;
+    }
     HD_TRY(heed_dropout(tape, x, dropout, &x));
     for (int l = 0; l < config->layers; l++)
         HD_TRY(is_hstu(config) ? hstu_block(tape, net, l, batch, dropout, &x, trace)

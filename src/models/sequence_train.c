@@ -618,6 +618,7 @@ heed_status hd_sequence_train(const struct hd_histories *histories,
         };
         t.best->memory = t.model->memory; /* the counts do not change between epochs */
         t.model->memory = (struct hd_transitions){0};
+        heed_params_freeze(t.best->params, true); /* immutable from here on */
         *model = t.best, t.best = NULL;
     }
     trainer_clear(&t);
