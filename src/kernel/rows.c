@@ -76,7 +76,7 @@ static void axpy(void *out_, double a, const void *x_, size_t n)
 
 static inline vec sigmoid_v(vec x)
 {
-    return 1.0f / (1.0f + exp_v(-x));
+    return R(1.0) / (R(1.0) + exp_v(-x));
 }
 
 static inline vec relu_v(vec x)
@@ -92,7 +92,7 @@ static inline vec relu_d(vec x)
 static inline vec sigmoid_d(vec x)
 {
     vec s = sigmoid_v(x);
-    return s * (1.0f - s);
+    return s * (R(1.0) - s);
 }
 
 static inline vec silu_v(vec x)
@@ -103,7 +103,7 @@ static inline vec silu_v(vec x)
 static inline vec silu_d(vec x)
 {
     vec s = sigmoid_v(x);
-    return s * (1.0f + x * (1.0f - s));
+    return s * (R(1.0) + x * (R(1.0) - s));
 }
 
 #if HD_REAL_BITS == 32
@@ -159,7 +159,7 @@ static inline vec phi_v(vec x)
 static inline vec hyptan_d(vec x)
 {
     vec y = hyptan_v(x);
-    return 1.0f - y * y;
+    return R(1.0) - y * y;
 }
 
 static inline vec gelu_v(vec x)
