@@ -16,6 +16,7 @@
     X(ADD_ITEM, "INSERT INTO item (number, id) VALUES (?1, ?2)")                                 \
     X(READ_USERS, "SELECT id FROM user WHERE number >= ?1 ORDER BY number")                      \
     X(READ_ITEMS, "SELECT id FROM item WHERE number >= ?1 ORDER BY number")                      \
+    X(DATA_VERSION, "PRAGMA data_version")                                                       \
     X(READ_TOTAL, "SELECT events, timed, seq FROM total")                                        \
     X(WRITE_TOTAL, "UPDATE total SET events = ?1, timed = ?2, seq = ?3")                         \
     X(COUNT_USERS, "SELECT coalesce(max(number) + 1, 0) FROM user")                              \

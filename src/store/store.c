@@ -111,7 +111,16 @@ heed_status hd_store_number(hd_store *store, const char *sql, int64_t *out)
 
 heed_status hd_store_data_version(hd_store *store, int64_t *version)
 {
-    return hd_store_number(store, "PRAGMA data_version", version);
+    heed_status status = HEED_OK;
+    sqlite3_stmt *s = NULL;
+
+    HD_TRY(hd_store_statement(store, STORE_DATA_VERSION, &s));
+    if (sqlite3_step(s) == SQLITE_ROW)
+        *version = sqlite3_column_int64(s, 0);
+    else
+        status = hd_store_fail(store, "cannot be read");
+    sqlite3_reset(s);
+    return status;
 }
 
 heed_status hd_store_version(hd_store *store, uint64_t *version)

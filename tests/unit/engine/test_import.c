@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <cmocka.h>
 #include <zlib.h>
 
@@ -513,6 +514,43 @@ static void test_no_memory(void **state)
     }
 }
 
+/* Two processes import the same file at once: each line goes in once, whoever is first. The second
+ * waits, or says that it waited long enough. */
+static void test_two_at_once(void **state)
+{
+    static char text[LINES * 12];
+    struct hd_store_counts counts;
+    heed_import_report report = {0};
+    int64_t theirs = 0;
+    int tell[2], result;
+
+    (void)state;
+    scratch_write(file, text, long_file(text, LINES));
+    assert_int_equal(pipe(tell), 0);
+    hd_store_close(store); /* a database that is open must not go through a fork */
+    store = NULL;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    assert_int_equal(hd_store_open(data, NULL, &store), HEED_OK);
+    heed_status status = hd_import(store, INTERACTIONS, file, NULL, &report);
+    if (child == 0) {
+        if (status == HEED_OK && write(tell[1], &report.accepted, sizeof report.accepted) < 0)
+            _exit(2);
+        hd_store_close(store);
+        _exit(status == HEED_OK || status == HEED_E_BUSY ? 0 : 1);
+    }
+    close(tell[1]);
+    assert_int_equal(waitpid(child, &result, 0), child);
+    assert_true(WIFEXITED(result) && WEXITSTATUS(result) == 0);
+    assert_true(read(tell[0], &theirs, sizeof theirs) >= 0);
+    close(tell[0]);
+    if (status != HEED_OK)
+        said(status, HEED_E_BUSY, "is writing");
+    assert_int_equal(report.accepted + theirs, LINES);
+    assert_int_equal(hd_store_count(store, &counts), HEED_OK);
+    assert_int_equal(counts.events, LINES);
+}
+
 /* ---- real data */
 
 static const char *shared(const char *name, char path[512])
@@ -593,7 +631,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_rows),        TEST(test_refusals),   TEST(test_long_line), TEST(test_items_aside),
         TEST(test_every_field), TEST(test_grown_file), TEST(test_cancel),    TEST(test_no_memory),
-        TEST(test_ml_100k),     TEST(test_ml_1m),
+        TEST(test_two_at_once), TEST(test_ml_100k),    TEST(test_ml_1m),
     };
     return cmocka_run_group_tests_name("import", tests, NULL, NULL);
 }
