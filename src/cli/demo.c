@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define READER "u12" /* of the town of this seed: one with a long history */
+#define READER "u53" /* of the town of this seed: fond of gardens, tired of the council */
 
 struct demo_options {
     const char *folder;
