@@ -47,6 +47,7 @@ HEED_API HEED_CHECKED heed_status heed_params_reduce(heed_params *origin, heed_p
                                                      int count, heed_pool *pool);
 
 /* ---- layers. x (N, C), N rows of any meaning; results are new tensors on the tape. */
+/** out[i] = scale table[ids[i]]; an id of -1 gives a row of zeros. The ids are copied. */
 HEED_API HEED_CHECKED heed_status heed_embedding(heed_tape *tape, heed_tensor *table,
                                                  const int32_t *ids, int64_t count, double scale,
                                                  heed_tensor **out);
@@ -109,7 +110,8 @@ HEED_API HEED_CHECKED heed_status heed_sampled_softmax(heed_tape *tape, heed_ten
                                                        const int32_t *negatives, int64_t count,
                                                        const heed_loss_opts *opts,
                                                        heed_tensor **loss);
-/** gBCE (Petrov, Macdonald 2023): t is the calibration, 0 .. 1; items the size of the catalogue. */
+/** gBCE (Petrov, Macdonald 2023): t is the calibration, 0 .. 1; items the size of the catalogue. A
+ * negative equal to the label is left out here too. */
 HEED_API HEED_CHECKED heed_status heed_gbce(heed_tape *tape, heed_tensor *x, heed_tensor *table,
                                             const int32_t *labels, const int32_t *negatives,
                                             int64_t count, double t, int64_t items,
@@ -134,7 +136,15 @@ typedef struct heed_adam heed_adam;
 HEED_API HEED_CHECKED heed_status heed_adam_new(heed_params *params, const heed_adam_opts *opts,
                                                 heed_adam **adam);
 HEED_API void heed_adam_free(heed_adam *adam);
-/** One step with the gradients in params; grad_norm (may be NULL) is their length before the cut. */
+/**
+ * One step with the gradients in params; grad_norm (may be NULL) is their length before the cut.
+ * Rows of a table that no gradient touched keep their weights and moments, decay included; the
+ * average, which spans fewer steps early on, min(ema_decay, (1 + t) / (10 + t)), follows all.
+ * Errors   HEED_E_RANGE  the gradient is not finite (seen where clip_norm or grad_norm asks for its
+ *                        length); nothing was changed
+ *          HEED_E_STATE  parameters were added since, or the weights are swapped with their average
+ * Threads  params and adam: confined. The bits do not depend on the pool.
+ */
 HEED_API HEED_CHECKED heed_status heed_adam_step(heed_adam *adam, double rate, heed_pool *pool,
                                                  double *grad_norm);
 /** Swaps the weights and their average; twice is the identity. */
@@ -155,8 +165,10 @@ HEED_API HEED_CHECKED heed_status heed_params_save(heed_params *params, const he
                                                    const char *path, const char *const *keys,
                                                    const char *const *values, int64_t pairs);
 /**
- * Reads into params (all its tensors must be there, with the same shapes) and adam (likewise).
- * Errors   HEED_E_IO, HEED_E_FORMAT (with the byte or the tensor), HEED_E_RANGE, HEED_E_SHAPE
+ * Reads into params (all its tensors must be there, with the same shapes) and adam (likewise). F16,
+ * BF16, F32 and F64 are taken, whatever the element type of params; other tensors are passed over.
+ * Errors   HEED_E_FORMAT (with the byte or the tensor), HEED_E_RANGE, HEED_E_SHAPE: nothing was read
+ *          HEED_E_IO  cannot be opened; or a read failed half way, and the numbers are not to be used
  */
 HEED_API HEED_CHECKED heed_status heed_params_load(heed_params *params, heed_adam *adam,
                                                    const char *path);

@@ -172,8 +172,18 @@ static heed_status sampled_dx(heed_tape *tape, const struct sampled *rec)
     HD_TRY(hd_grad_first(tape, rec->x, &dx, &fresh));
     if (!dx)
         return HEED_OK;
-    struct hd_matmul m = {rec->N, rec->C, rec->K, rec->slope, rec->K, 1,   rec->gathered,
-                          rec->C, 1,      dx,     x_row,      !fresh, NULL};
+    struct hd_matmul m = {.M = rec->N,
+                          .N = rec->C,
+                          .K = rec->K,
+                          .a = rec->slope,
+                          .a_row = rec->K,
+                          .a_col = 1,
+                          .b = rec->gathered,
+                          .b_row = rec->C,
+                          .b_col = 1,
+                          .c = dx,
+                          .c_row = x_row,
+                          .accumulate = !fresh};
     HD_TRY(hd_matmul(tape, k, &m));
     for (int64_t i = 0; i < rec->N; i++)
         if (rec->labels[i] >= 0)
@@ -198,9 +208,17 @@ static heed_status sampled_dtable(heed_tape *tape, const struct sampled *rec)
     part = hd_arena_alloc(scratch, (size_t)(rec->K * rec->C), k->item_bytes);
     if (!part)
         return hd_fail(HEED_E_NOMEM, "sampled loss: no memory for %" PRId64 " negatives", rec->K);
-    struct hd_matmul m = {
-        rec->K, rec->C, rec->N, rec->slope, 1,   rec->K, rec->x->data, hd_row_stride(rec->x),
-        1,      part,   rec->C, false,      NULL};
+    struct hd_matmul m = {.M = rec->K,
+                          .N = rec->C,
+                          .K = rec->N,
+                          .a = rec->slope,
+                          .a_row = 1,
+                          .a_col = rec->K,
+                          .b = rec->x->data,
+                          .b_row = hd_row_stride(rec->x),
+                          .b_col = 1,
+                          .c = part,
+                          .c_row = rec->C};
     heed_status status = hd_matmul(tape, k, &m);
     for (int64_t j = 0; j < rec->K && status == HEED_OK; j++) {
         void *to = hd_at(grad, k->item_bytes, rec->negatives[j] * row);
@@ -329,9 +347,17 @@ static heed_status sampled(heed_tape *tape, const char *name, struct sampled *re
     rec->scale = opts.logit_scale != 0 ? opts.logit_scale : 1;
     HD_TRY(hd_tensor_new(tape, rec->x->dtype, NULL, 0, &rec->loss));
     HD_TRY(gather(tape, rec, labels, negatives, &opts));
-    struct hd_matmul m = {rec->N, rec->K,        rec->C, rec->x->data, hd_row_stride(rec->x),
-                          1,      rec->gathered, 1,      rec->C,       rec->slope,
-                          rec->K, false,         NULL};
+    struct hd_matmul m = {.M = rec->N,
+                          .N = rec->K,
+                          .K = rec->C,
+                          .a = rec->x->data,
+                          .a_row = hd_row_stride(rec->x),
+                          .a_col = 1,
+                          .b = rec->gathered,
+                          .b_row = 1,
+                          .b_col = rec->C,
+                          .c = rec->slope,
+                          .c_row = rec->K};
     HD_TRY(hd_matmul(tape, k, &m));
     HD_TRY(hd_rows_run(tape, rec->N, rec->K + rec->C, sampled_rows, rec));
     for (int64_t i = 0; i < hd_rows_blocks(rec->N, rec->K + rec->C); i++)

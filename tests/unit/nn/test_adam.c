@@ -243,9 +243,9 @@ static void test_refusals(void **state)
     heed_params_free(replica);
 
     assert_int_equal(heed_adam_new(w.params, &(heed_adam_opts){.clip_norm = 1}, &adam), HEED_OK);
-    assert_int_equal(heed_adam_step(adam, NAN, NULL, NULL), HEED_E_ARG);
+    assert_int_equal(heed_adam_step(adam, (double)NAN, NULL, NULL), HEED_E_ARG);
     static float before[ROWS * COLS];
-    gradients(&w, 1, (int32_t[]){1}, 1, INFINITY);
+    gradients(&w, 1, (int32_t[]){1}, 1, (double)INFINITY);
     memcpy(before, w.table->data, sizeof before);
     assert_int_equal(heed_adam_step(adam, 0.1, NULL, NULL), HEED_E_RANGE);
     assert_string_equal(heed_error_message(), "adam: the gradient of step 1 is not finite");

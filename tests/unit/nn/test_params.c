@@ -99,8 +99,9 @@ static void test_names(void **state)
     assert_string_equal(heed_error_message(), "params: there is a x already");
     assert_int_equal(heed_params_add(p, "", (int64_t[]){1}, 1, HEED_INIT_ZEROS, 0, &none),
                      HEED_E_ARG);
-    assert_int_equal(heed_params_add(p, "y", (int64_t[]){1}, 1, HEED_INIT_NORMAL, NAN, &none),
-                     HEED_E_ARG);
+    assert_int_equal(
+        heed_params_add(p, "y", (int64_t[]){1}, 1, HEED_INIT_NORMAL, (double)NAN, &none),
+        HEED_E_ARG);
     assert_int_equal(heed_params_add(p, "y", (int64_t[]){4}, 1, HEED_INIT_XAVIER_UNIFORM, 1, &none),
                      HEED_E_SHAPE);
     assert_int_equal(heed_params_add(p, "y", (int64_t[]){-4}, 1, HEED_INIT_ZEROS, 1, &none),

@@ -258,10 +258,11 @@ static void test_number_types(void **state)
 {
     /* 1.5, -2, the smallest subnormal, infinity, NaN and -0, in both half formats */
     static const uint16_t f16[] = {0x3E00, 0xC000, 0x0001, 0x7C00, 0x7E00, 0x8000, 0x03FF, 0x7BFF};
-    static const double want16[] = {1.5, -2, 0x1p-24, INFINITY, NAN, -0.0, 1023 * 0x1p-24, 65504};
+    static const double want16[] = {1.5,         -2,   0x1p-24,        (double)INFINITY,
+                                    (double)NAN, -0.0, 1023 * 0x1p-24, 65504};
     static const uint16_t bf16[] = {0x3FC0, 0xC000, 0x0001, 0x7F80, 0x7FC0, 0x8000, 0x3F81, 0xFF7F};
-    static const double want_bf[] = {1.5, -2,   0x1p-133,  INFINITY,
-                                     NAN, -0.0, 1.0078125, -0x1.FEp127};
+    static const double want_bf[] = {1.5,         -2,   0x1p-133,  (double)INFINITY,
+                                     (double)NAN, -0.0, 1.0078125, -0x1.FEp127};
     hd_safetensors *file;
 
     (void)state;
