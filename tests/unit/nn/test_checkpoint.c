@@ -212,6 +212,55 @@ static void test_full_disk(void **state)
     run_free(&b);
 }
 
+struct failing {
+    int64_t calls, fail_at, live;
+};
+
+static void *fail_once(void *context, void *pointer, size_t bytes)
+{
+    struct failing *f = context;
+
+    if (bytes == 0) {
+        f->live -= pointer != NULL;
+        free(pointer);
+        return NULL;
+    }
+    if (++f->calls == f->fail_at)
+        return NULL;
+    void *moved = realloc(pointer, bytes);
+    f->live += moved && !pointer;
+    return moved;
+}
+
+/* The n-th allocation of a save and a load fails, for every n: a status, nothing kept, the weights
+ * and the file as they were. */
+static void test_every_allocation_fails_once(void **state)
+{
+    struct run a = run_new(HEED_F32, 1, 0.5), b = run_new(HEED_F32, 1, 0.5);
+    const char *keys[] = {"k"}, *values[] = {"v"};
+
+    (void)state;
+    run_step(&a);
+    assert_int_equal(heed_params_save(a.params, a.adam, path, keys, values, 1), HEED_OK);
+    for (int load = 0; load < 2; load++)
+        for (int64_t n = 1, done = 0; !done; n++) {
+            struct failing f = {0, n, 0};
+            heed_allocator allocator = {fail_once, &f};
+            heed_set_allocator(&allocator);
+            heed_status status = load ? heed_params_load(b.params, b.adam, path)
+                                      : heed_params_save(a.params, a.adam, path, keys, values, 1);
+            heed_set_allocator(NULL);
+            done = f.calls < n;
+            assert_int_equal(status, done ? HEED_OK : HEED_E_NOMEM);
+            assert_int_equal(f.live, 0);
+            assert_int_equal(heed_adam_steps(b.adam), load && done);
+            assert_true(n < 1000);
+        }
+    assert_same(&a, &b);
+    run_free(&a);
+    run_free(&b);
+}
+
 /* A child saves one constant after the other; killed at any moment, the file holds one of them. */
 static void test_killed(void **state)
 {
@@ -261,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_weights_alone_in_another_type),
         cmocka_unit_test(test_another_model),
         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_every_allocation_fails_once),
         cmocka_unit_test(test_killed),
     };
 
