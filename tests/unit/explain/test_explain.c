@@ -4,6 +4,7 @@
  * exactly its weight; one of two events that only count together; and callbacks that fail. */
 #include "base/random.h"
 #include "explain/explain.h"
+#include "explain/page.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -237,13 +238,68 @@ static void test_measures(void **state)
     assert_true(hd_violation_ratio(signs, flat, 0, 0) == 0.0);
 }
 
+/* The n-th allocation fails, for every n until an explanation and its page go well. */
+static struct {
+    int64_t left, held;
+} heap;
+
+static void *failing_resize(void *context, void *pointer, size_t bytes)
+{
+    (void)context;
+    if (!bytes) {
+        heap.held -= pointer != NULL;
+        free(pointer);
+        return NULL;
+    }
+    if (heap.left-- <= 0)
+        return NULL;
+    heap.held += pointer == NULL;
+    return realloc(pointer, bytes);
+}
+
+static heed_status explain_once(struct hd_page *page)
+{
+    struct additive m;
+    struct hd_explain_answer a;
+
+    fill(&m, 6);
+    struct hd_explain_question q = ask(&m, 12);
+    q.curve = 4, q.draws = 2;
+    HD_TRY(hd_explain(&q, &a));
+    for (int i = 0; i < 4000; i++)
+        hd_page_add(page, "<p>%s %+.3f</p>", "why", a.contributions[a.order[0]]);
+    hd_explain_answer_clear(&a);
+    return hd_page_write(page, "/dev/null/never"); /* out of memory is found before the path */
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    heed_allocator failing = {failing_resize, NULL};
+    int64_t n = 0;
+
+    heed_set_allocator(&failing);
+    for (;; n++) {
+        struct hd_page page = {0};
+        heap.left = n, heap.held = 0;
+        heed_status status = explain_once(&page);
+        hd_page_clear(&page);
+        assert_int_equal(heap.held, 0);
+        if (status == HEED_E_IO) /* got as far as the path */
+            break;
+        assert_int_equal(status, HEED_E_NOMEM);
+    }
+    heed_set_allocator(NULL);
+    assert_true(n > 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_additive), cmocka_unit_test(test_by_hand),
         cmocka_unit_test(test_given),    cmocka_unit_test(test_one_event),
         cmocka_unit_test(test_failures), cmocka_unit_test(test_arguments),
-        cmocka_unit_test(test_measures),
+        cmocka_unit_test(test_measures), cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

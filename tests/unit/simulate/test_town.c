@@ -274,13 +274,71 @@ static void test_options(void **state)
     }
 }
 
+/* The n-th allocation fails, for every n until all of a small town's life goes well: a status each
+ * time, and nothing kept. */
+static struct {
+    int64_t left, held;
+} heap;
+
+static void *failing_resize(void *context, void *pointer, size_t bytes)
+{
+    (void)context;
+    if (!bytes) {
+        heap.held -= pointer != NULL;
+        free(pointer);
+        return NULL;
+    }
+    if (heap.left-- <= 0)
+        return NULL;
+    heap.held += pointer == NULL;
+    return realloc(pointer, bytes);
+}
+
+static heed_status live(void)
+{
+    heed_simulate_opts opts = {.users = 30, .items = 200, .events = 1000, .seed = 2};
+    struct hd_town_event event;
+    hd_town *town = NULL;
+    int32_t page[6];
+    heed_status status = hd_town_new(&opts, &town);
+
+    for (int i = 0; status == HEED_OK && i < 300; i++) {
+        struct hd_town_visit visit = hd_town_visit(town);
+        int n = hd_town_pick(town, &visit, 6, page);
+        status = hd_town_show(town, &visit, page, n, i);
+        while (status == HEED_OK && i % 50 == 49 && hd_town_next(town, &event))
+            ;
+    }
+    hd_town_free(town);
+    return status;
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    heed_allocator failing = {failing_resize, NULL};
+    int64_t n = 0;
+
+    heed_set_allocator(&failing);
+    for (;; n++) {
+        heap.left = n, heap.held = 0;
+        heed_status status = live();
+        assert_int_equal(heap.held, 0);
+        if (status == HEED_OK)
+            break;
+        assert_int_equal(status, HEED_E_NOMEM);
+    }
+    heed_set_allocator(NULL);
+    assert_true(n > 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exact),   cmocka_unit_test(test_catalogue),
         cmocka_unit_test(test_laws),    cmocka_unit_test(test_attention),
         cmocka_unit_test(test_streams), cmocka_unit_test(test_misuse),
-        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_options), cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
