@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How the town's readers live (see town.h). A reader has
- *
- *   - long-term interests: a logit for each topic that drifts (Ornstein and Uhlenbeck) over weeks;
- *   - threads: two or three things followed now, each a topic, the item read last in it, and a heat
- *     that reading feeds and neglect cools. Threads interleave within a session, outlive it,
- *     and are replaced by others, more often than not of a topic near the hottest;
- *   - hours: when in the day they come;
- *   - fatigue: rises with each look, halves in three hours.
+ * The town as it goes on (see town.h): who comes next, what the paper prints, what is looked at.
+ * Readers' inner life is reader.h's; here is where readers and items meet.
  *
  * Whether an item is looked at is one throw with probability
  *
@@ -20,50 +14,24 @@
  * of each thread, not only on the very last item, and on the hour and the wait: a first-order chain
  * sees the part of it that happens not to be interleaved, popularity sees next to nothing. */
 #include "simulate/town.h"
-#include "simulate/catalogue.h"
 #include "simulate/exact.h"
 #include "simulate/pairs.h"
+#include "simulate/reader.h"
 #include "simulate/words.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-#define HOUR_MS INT64_C(3600000)
-#define DAY_MS (24 * HOUR_MS)
 #define START_MS INT64_C(1772409600000) /* 2026-03-02T00:00:00Z, a Monday */
-#define THREADS 3
-#define FATIGUE_HALF_MS (3 * HOUR_MS)
-#define LONG_SHARE 0.35     /* of the interests; the rest is the threads' */
-#define SESSION_EVENTS 19.0 /* that a session comes to, about; sets how often readers come */
-#define RECENT 4096         /* views from which the town's own paper takes what is popular */
+#define RECENT 4096 /* views from which the town's own paper takes what is popular */
 #define MET_MAX 15
 #define READ_BIT 0x80
-
-enum { STREAM_READER = UINT64_C(1) << 40, STREAM_HOUSE = UINT64_C(2) << 40 };
-
-struct thread {
-    int32_t topic, item; /* item read last in it; -1: none yet */
-    float heat;
-};
-
-struct reader {
-    heed_rng rng, house;  /* the reader's own throws; those of the paper for this reader */
-    heed_time next, last; /* next visit; the end of the last one */
-    float longterm[HD_TOWN_TOPICS];
-    float hours[24]; /* chance that a wish to come is followed, 0 .. 1 */
-    float rate;      /* wishes a day */
-    float fatigue;
-    float phone;
-    struct thread threads[THREADS];
-    int32_t page;
-    bool on_phone;
-};
 
 struct hd_town {
     heed_simulate_opts opts;
     struct hd_catalogue catalogue;
-    struct reader *readers;       /* (users) */
+    struct hd_reader *readers;    /* (users) */
     int32_t *visits;              /* (users): heap, the next to come on top */
     struct hd_town_event *events; /* heap, the earliest on top */
     int64_t event_count, event_room;
@@ -131,155 +99,6 @@ static struct hd_town_event pop_event(hd_town *town)
     return top;
 }
 
-/* ---- readers */
-static int hour_of(heed_time when)
-{
-    return (int)(((when % DAY_MS) + DAY_MS) % DAY_MS / HOUR_MS);
-}
-
-/* How much a topic is read at this hour, 1 on average. */
-static double rhythm(int topic, heed_time when)
-{
-    const char *hours = hd_town_words[topic].hours;
-    int sum = 0;
-
-    for (int h = 0; h < 24; h++)
-        sum += hours[h] - '0';
-    return 24.0 * (hours[hour_of(when)] - '0') / sum;
-}
-
-/* logits to shares that sum to 1 */
-static void softmax(const float *logits, double *shares)
-{
-    double top = (double)logits[0], sum = 0;
-
-    for (int k = 1; k < HD_TOWN_TOPICS; k++)
-        top = (double)logits[k] > top ? (double)logits[k] : top;
-    for (int k = 0; k < HD_TOWN_TOPICS; k++)
-        sum += shares[k] = hd_exact_exp((double)logits[k] - top);
-    for (int k = 0; k < HD_TOWN_TOPICS; k++)
-        shares[k] /= sum;
-}
-
-/* An index with the chances of the weights; count at least 1, some weight above 0. */
-static int draw_weighted(heed_rng *rng, const double *weights, int count)
-{
-    double sum = 0;
-
-    for (int i = 0; i < count; i++)
-        sum += weights[i];
-    double at = hd_random_unit(rng) * sum;
-    for (int i = 0; i < count - 1; i++)
-        if ((at -= weights[i]) < 0)
-            return i;
-    return count - 1;
-}
-
-static int draw_longterm(heed_rng *rng, const struct reader *reader)
-{
-    double shares[HD_TOWN_TOPICS];
-
-    softmax(reader->longterm, shares);
-    return draw_weighted(rng, shares, HD_TOWN_TOPICS);
-}
-
-static void interests_of(const struct reader *reader, double *interests)
-{
-    double heat = 0;
-
-    softmax(reader->longterm, interests);
-    for (int j = 0; j < THREADS; j++)
-        heat += (double)reader->threads[j].heat;
-    for (int k = 0; k < HD_TOWN_TOPICS; k++)
-        interests[k] *= LONG_SHARE;
-    for (int j = 0; j < THREADS; j++)
-        interests[reader->threads[j].topic] +=
-            (1.0 - LONG_SHARE) * (double)reader->threads[j].heat / heat;
-}
-
-/* Three humps, at breakfast, lunch and after supper, as high as the reader's habits. */
-static void init_hours(struct reader *reader)
-{
-    static const double middle[3] = {7.5, 12.5, 20.5};
-    double height[3], top = 0, hours[24];
-
-    for (int i = 0; i < 3; i++)
-        height[i] = 0.1 + hd_random_unit(&reader->rng);
-    for (int h = 0; h < 24; h++) {
-        hours[h] = h >= 1 && h < 6 ? 0.005 : 0.06;
-        for (int i = 0; i < 3; i++) {
-            double away = fabs(h + 0.5 - middle[i]);
-            hours[h] += away < 2.6 ? height[i] * (1.0 - away / 2.6) : 0;
-        }
-        top = hours[h] > top ? hours[h] : top;
-    }
-    for (int h = 0; h < 24; h++)
-        reader->hours[h] = (float)(hours[h] / top);
-}
-
-static void init_reader(const hd_town *town, int64_t i, struct reader *reader)
-{
-    double mean = 0;
-    int64_t days = town->opts.days, users = town->opts.users, events = town->opts.events;
-    double a_day = (double)events / ((double)users * SESSION_EVENTS * (double)days);
-
-    *reader = (struct reader){.rng = hd_rng(town->opts.seed, STREAM_READER + (uint64_t)i),
-                              .house = hd_rng(town->opts.seed, STREAM_HOUSE + (uint64_t)i),
-                              .last = town->opts.start};
-    for (int k = 0; k < HD_TOWN_TOPICS; k++)
-        reader->longterm[k] =
-            town->catalogue.popular[k] + (float)(1.5 * hd_exact_normal(&reader->rng));
-    for (int j = 0; j < THREADS; j++)
-        reader->threads[j] =
-            (struct thread){draw_longterm(&reader->rng, reader), -1, 1.0f - 0.25f * (float)j};
-    init_hours(reader);
-    for (int h = 0; h < 24; h++)
-        mean += (double)reader->hours[h] / 24.0;
-    /* Some come five times as often as others. */
-    double activity = hd_exact_exp(0.6 * hd_exact_normal(&reader->rng) - 0.18);
-    reader->rate = (float)((activity < 0.2 ? 0.2 : activity > 5.0 ? 5.0 : activity) * a_day / mean);
-    reader->phone = (float)hd_random_unit(&reader->rng);
-}
-
-/* A Poisson stream of wishes to come, thinned by the hours. */
-static void plan_session(struct reader *reader)
-{
-    double gap_ms = (double)DAY_MS / (double)reader->rate;
-    heed_time when = reader->last;
-
-    do
-        when += 1 + (heed_time)(-hd_exact_log(1.0 - hd_random_unit(&reader->rng)) * gap_ms);
-    while (hd_random_unit(&reader->rng) >= (double)reader->hours[hour_of(when)] &&
-           when < reader->last + 3650 * DAY_MS);
-    reader->next = when, reader->page = 0;
-}
-
-/* Fatigue fades and interests drift over the wait; now and then a thread gives way to another. */
-static void begin_session(struct reader *reader, const struct hd_catalogue *catalogue)
-{
-    double days = (double)(reader->next - reader->last) / (double)DAY_MS;
-    double keep = hd_exact_exp(-days / 20.0), spread = 1.5 * sqrt(1.0 - keep * keep);
-    struct thread *coldest = reader->threads, *hottest = reader->threads;
-
-    for (int k = 0; k < HD_TOWN_TOPICS; k++) {
-        float mean = catalogue->popular[k];
-        reader->longterm[k] = mean + (float)(keep * (double)(reader->longterm[k] - mean) +
-                                             spread * hd_exact_normal(&reader->rng));
-    }
-    double hours = -0.69314718055994531 * (double)(reader->next - reader->last) / FATIGUE_HALF_MS;
-    reader->fatigue *= (float)hd_exact_exp(hours < -60.0 ? -60.0 : hours);
-    reader->on_phone = hd_random_unit(&reader->rng) < (double)reader->phone;
-    for (int j = 1; j < THREADS; j++) {
-        coldest = reader->threads[j].heat < coldest->heat ? &reader->threads[j] : coldest;
-        hottest = reader->threads[j].heat > hottest->heat ? &reader->threads[j] : hottest;
-    }
-    if (hd_random_unit(&reader->rng) < 0.25) {
-        int near = hd_town_words[hottest->topic].near[hd_random_below(&reader->rng, 2)];
-        int any = draw_longterm(&reader->rng, reader);
-        *coldest = (struct thread){hd_random_unit(&reader->rng) < 0.6 ? near : any, -1, 0.8f};
-    }
-}
-
 /* ---- a town */
 heed_status hd_town_new(const heed_simulate_opts *opts, hd_town **out)
 {
@@ -319,8 +138,8 @@ heed_status hd_town_new(const heed_simulate_opts *opts, hd_town **out)
         goto failed;
     }
     for (int64_t i = 0; i < o.users; i++) {
-        init_reader(town, i, &town->readers[i]);
-        plan_session(&town->readers[i]);
+        hd_reader_init(&town->readers[i], &o, i, &town->catalogue);
+        hd_reader_plan(&town->readers[i]);
         town->visits[i] = (int32_t)i;
     }
     for (int64_t i = o.users / 2; i-- > 0;)
@@ -395,7 +214,7 @@ void hd_town_text(const hd_town *town, int64_t item, char *text)
 
 void hd_town_interests(const hd_town *town, int32_t reader, double *interests)
 {
-    interests_of(&town->readers[reader], interests);
+    hd_reader_interests(&town->readers[reader], interests);
 }
 
 /* ---- what the paper prints */
@@ -419,8 +238,8 @@ static bool on_page(const int32_t *items, int n, int32_t item)
 
 /* What the reader would go looking for in a thread: the next part, or something of its topic,
  * rather new than old and rather of the same subject. -1: nothing that is new to the reader. */
-static int32_t follow(const hd_town *town, struct reader *reader, int32_t number,
-                      const struct thread *thread, heed_time when, const int32_t *items, int n)
+static int32_t follow(const hd_town *town, struct hd_reader *reader, int32_t number,
+                      const struct hd_thread *thread, heed_time when, const int32_t *items, int n)
 {
     const struct hd_catalogue *c = &town->catalogue;
     int64_t count = hd_catalogue_topic_published(c, thread->topic, when);
@@ -448,7 +267,7 @@ static int32_t follow(const hd_town *town, struct reader *reader, int32_t number
 }
 
 /* What others look at, or what has just come out, or anything. */
-static int32_t editors_choice(const hd_town *town, struct reader *reader, int64_t published)
+static int32_t editors_choice(const hd_town *town, struct hd_reader *reader, int64_t published)
 {
     double what = hd_random_unit(&reader->house);
     int64_t recent = town->viewed < RECENT ? town->viewed : RECENT;
@@ -464,8 +283,8 @@ static int32_t editors_choice(const hd_town *town, struct reader *reader, int64_
 
 int hd_town_pick(hd_town *town, const struct hd_town_visit *visit, int n, int32_t *items)
 {
-    struct reader *reader = &town->readers[visit->reader];
-    struct thread threads[THREADS];
+    struct hd_reader *reader = &town->readers[visit->reader];
+    struct hd_thread threads[HD_READER_THREADS];
     int64_t published = hd_catalogue_published(&town->catalogue, visit->when);
     int count = 0;
 
@@ -477,11 +296,12 @@ int hd_town_pick(hd_town *town, const struct hd_town_visit *visit, int n, int32_
         int32_t item = -1;
 
         if (hd_random_unit(&reader->house) < 0.8) {
-            double weights[THREADS];
-            for (int j = 0; j < THREADS; j++)
-                weights[j] =
-                    (double)threads[j].heat * (0.1 + rhythm(threads[j].topic, visit->when));
-            struct thread *thread = &threads[draw_weighted(&reader->house, weights, THREADS)];
+            double weights[HD_READER_THREADS];
+            for (int j = 0; j < HD_READER_THREADS; j++)
+                weights[j] = (double)threads[j].heat *
+                             (0.1 + hd_topic_rhythm(threads[j].topic, visit->when));
+            struct hd_thread *thread =
+                &threads[hd_draw_weighted(&reader->house, weights, HD_READER_THREADS)];
             item = follow(town, reader, visit->reader, thread, visit->when, items, count);
             if (item >= 0)
                 thread->item = item, thread->heat *= 0.4f; /* the others get their turn */
@@ -498,35 +318,15 @@ int hd_town_pick(hd_town *town, const struct hd_town_visit *visit, int n, int32_
 }
 
 /* ---- what the reader does with it */
-static double aligned_of(const struct reader *reader, const struct hd_town_item *item)
-{
-    double interests[HD_TOWN_TOPICS], top = 0, sum = 0;
-
-    interests_of(reader, interests);
-    for (int k = 0; k < HD_TOWN_TOPICS; k++)
-        top = interests[k] > top ? interests[k] : top;
-    for (int k = 0; k < HD_TOWN_TOPICS; k++)
-        sum += (double)item->topics[k] * interests[k] / top;
-    return sum;
-}
-
-static bool goes_on(const struct reader *reader, int32_t item, const struct hd_catalogue *catalogue)
-{
-    for (int j = 0; j < THREADS; j++)
-        if (reader->threads[j].item >= 0 && catalogue->items[reader->threads[j].item].next == item)
-            return true;
-    return false;
-}
-
 static double attention_of(const hd_town *town, int32_t number, int32_t item, int32_t position,
                            heed_time when, double aligned)
 {
-    const struct reader *reader = &town->readers[number];
+    const struct hd_reader *reader = &town->readers[number];
     const struct hd_town_item *it = &town->catalogue.items[item];
     uint8_t met = hd_pairs_get(&town->met, pair_of(number, item));
-    double x = -1.9 + 4.4 * aligned + 0.9 * (rhythm(it->topic, when) - 1.0);
+    double x = -1.9 + 4.4 * aligned + 0.9 * (hd_topic_rhythm(it->topic, when) - 1.0);
 
-    x += goes_on(reader, item, &town->catalogue) ? 1.2 : 0.0;
+    x += hd_reader_goes_on(reader, item, &town->catalogue) ? 1.2 : 0.0;
     x += 0.8 * ((double)it->quality - 0.6) - 0.12 * (position - 1) - (double)reader->fatigue;
     x -= 0.5 * (met & MET_MAX) + (met & READ_BIT ? 3.0 : 0.0);
     return hd_exact_sigmoid(x);
@@ -535,49 +335,13 @@ static double attention_of(const hd_town *town, int32_t number, int32_t item, in
 double hd_town_attention(const hd_town *town, int32_t reader, int32_t item, int32_t position,
                          heed_time when)
 {
-    double aligned = aligned_of(&town->readers[reader], &town->catalogue.items[item]);
+    double aligned = hd_reader_aligned(&town->readers[reader], &town->catalogue.items[item]);
 
     return attention_of(town, reader, item, position, when, aligned);
 }
 
-/* Reading feeds the item's thread and cools the others; what held the reader and belongs to none
- * may become a thread of its own. */
-static void follow_up(struct reader *reader, const struct hd_town_item *it, int32_t item,
-                      double share)
-{
-    struct thread *own = NULL, *coldest = reader->threads;
-
-    for (int j = 0; j < THREADS; j++) {
-        struct thread *thread = &reader->threads[j];
-        if (thread->topic == it->topic && !own)
-            own = thread;
-        else
-            thread->heat = thread->heat > 0.2f ? thread->heat * 0.95f : 0.2f;
-        coldest = thread->heat < coldest->heat ? thread : coldest;
-    }
-    if (own) {
-        own->heat += (float)(0.3 * share);
-        own->heat = own->heat < 1.5f ? own->heat : 1.5f;
-        own->item = item;
-    } else if (share > 0.35 && hd_random_unit(&reader->rng) < 0.5) {
-        *coldest = (struct thread){it->topic, item, 0.7f};
-    }
-}
-
-/* Milliseconds looked: a share of a full read that grows with the square of alignment, with a wide
- * spread, shorter for the tired; from 1 s (what counts as a view) to 3 min. */
-static int32_t draw_dwell(struct reader *reader, const struct hd_town_item *it, double aligned)
-{
-    double share = 0.04 + 0.9 * aligned * aligned;
-    double tired = 1.0 / (1.0 + 0.25 * (double)reader->fatigue);
-    double ms =
-        1000.0 * it->length_s * share * tired * hd_exact_exp(0.5 * hd_exact_normal(&reader->rng));
-
-    return (int32_t)(ms < 1000.0 ? 1000.0 : ms > 180000.0 ? 180000.0 : ms);
-}
-
 /* What follows a look. event is the view; returns when the reader turns to the next item. */
-static heed_time respond(hd_town *town, struct reader *reader, struct hd_town_event event,
+static heed_time respond(hd_town *town, struct hd_reader *reader, struct hd_town_event event,
                          double aligned)
 {
     const struct hd_town_item *it = &town->catalogue.items[event.item];
@@ -606,7 +370,7 @@ static heed_time respond(hd_town *town, struct reader *reader, struct hd_town_ev
     if (event.kind != HD_TOWN_KINDS)
         push_event(town, event);
     town->recent[town->viewed++ % RECENT] = event.item;
-    follow_up(reader, it, event.item, share);
+    hd_reader_follow(reader, it, event.item, share);
     reader->fatigue += 0.09f;
     return end + (event.kind == HD_TOWN_KINDS ? 0 : 800);
 }
@@ -614,25 +378,25 @@ static heed_time respond(hd_town *town, struct reader *reader, struct hd_town_ev
 struct hd_town_visit hd_town_visit(hd_town *town)
 {
     int32_t number;
-    struct reader *reader;
+    struct hd_reader *reader;
 
     if (town->guest >= 0) { /* a page that nobody filled: the reader leaves */
         reader = &town->readers[town->guest];
         reader->last = reader->next;
-        plan_session(reader);
+        hd_reader_plan(reader);
         sift_visit(town, 0);
     }
     number = town->guest = town->visits[0];
     reader = &town->readers[number];
     if (!reader->page)
-        begin_session(reader, &town->catalogue);
+        hd_reader_begin(reader, &town->catalogue);
     return (struct hd_town_visit){number, reader->page, reader->next};
 }
 
 heed_status hd_town_show(hd_town *town, const struct hd_town_visit *visit, const int32_t *items,
                          int n, int64_t decision)
 {
-    struct reader *reader = &town->readers[visit->reader];
+    struct hd_reader *reader = &town->readers[visit->reader];
     heed_time now = visit->when + 400;
     int64_t need = town->event_count + 4 * (int64_t)n;
 
@@ -656,7 +420,7 @@ heed_status hd_town_show(hd_town *town, const struct hd_town_visit *visit, const
 
     for (int i = 0; i < n; i++) {
         const struct hd_town_item *it = &town->catalogue.items[items[i]];
-        double aligned = aligned_of(reader, it);
+        double aligned = hd_reader_aligned(reader, it);
         double p = attention_of(town, visit->reader, items[i], i + 1, now, aligned);
         uint8_t *met = hd_pairs_at(&town->met, pair_of(visit->reader, items[i]));
         struct hd_town_event event = {.when = now,
@@ -673,7 +437,7 @@ heed_status hd_town_show(hd_town *town, const struct hd_town_visit *visit, const
         now += 250 + (heed_time)hd_random_below(&reader->rng, 500);
         if (hd_random_unit(&reader->rng) < p) {
             event.when = now, event.kind = HD_TOWN_VIEW;
-            event.dwell_ms = draw_dwell(reader, it, aligned);
+            event.dwell_ms = hd_reader_dwell(reader, it, aligned);
             *met |= READ_BIT;
             now = respond(town, reader, event, aligned) + 300;
         } else {
@@ -695,7 +459,7 @@ heed_status hd_town_show(hd_town *town, const struct hd_town_visit *visit, const
         reader->next = now + 1500 + (heed_time)hd_random_below(&reader->rng, 6000);
         reader->page++;
     } else {
-        plan_session(reader);
+        hd_reader_plan(reader);
     }
     town->guest = -1;
     sift_visit(town, 0);

@@ -247,6 +247,21 @@ static void test_misuse(void **state)
     hd_town_free(town);
 }
 
+/* Readers who come once in a million years still come at some time. */
+static void test_seldom(void **state)
+{
+    (void)state;
+    heed_simulate_opts opts = {.users = 10000, .items = 3, .events = 1, .days = 36500};
+    hd_town *town = NULL;
+
+    assert_int_equal(hd_town_new(&opts, &town), HEED_OK);
+    for (int i = 0; i < 2000; i++) {
+        struct hd_town_visit visit = hd_town_visit(town);
+        assert_true(visit.when > 0 && visit.when < INT64_C(1) << 50);
+    }
+    hd_town_free(town);
+}
+
 static void test_options(void **state)
 {
     (void)state;
@@ -338,7 +353,8 @@ int main(void)
         cmocka_unit_test(test_exact),   cmocka_unit_test(test_catalogue),
         cmocka_unit_test(test_laws),    cmocka_unit_test(test_attention),
         cmocka_unit_test(test_streams), cmocka_unit_test(test_misuse),
-        cmocka_unit_test(test_options), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_seldom),  cmocka_unit_test(test_options),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
