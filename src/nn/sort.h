@@ -6,15 +6,19 @@
 #define HD_SORT_H
 
 #include <stddef.h>
+#include <string.h>
 
 typedef int (*hd_order_fn)(const void *a, const void *b);
 
 static inline void hd_sort_swap(char *a, char *b, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
-        char hold = a[i];
-        a[i] = b[i];
-        b[i] = hold;
+    char hold[64];
+
+    for (size_t n; size > 0; a += n, b += n, size -= n) {
+        n = size < sizeof hold ? size : sizeof hold;
+        memcpy(hold, a, n);
+        memmove(a, b, n); /* a and b may be one element */
+        memcpy(b, hold, n);
     }
 }
 
