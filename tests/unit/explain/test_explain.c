@@ -192,7 +192,7 @@ static void test_arguments(void **state)
 {
     (void)state;
     struct additive m = {0};
-    const double not_finite[2] = {1.0, INFINITY};
+    const double not_finite[2] = {1.0, (double)INFINITY};
     static const struct row {
         const char *name;
         int64_t history;
