@@ -36,7 +36,7 @@ int hd_event_kind_find(const char *name, size_t bytes)
 }
 
 static const struct hd_event nothing_given = {
-    .kind = HD_EVENT_VIEW, .dwell_ms = -1, .value = NAN, .position = -1};
+    .kind = HD_EVENT_VIEW, .dwell_ms = -1, .value = (double)NAN, .position = -1};
 
 static heed_status parse_kind(const hd_json *value, struct hd_event *e)
 {

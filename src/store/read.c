@@ -317,6 +317,8 @@ heed_status hd_store_load_histories(hd_store *store, uint32_t kinds, struct hd_s
     }
     end_reading(store, own);
     hd_free(tie.at);
+    /* The pages of a whole scan are not asked for again soon; a training wants the memory. */
+    sqlite3_db_release_memory(store->db);
     if (status == HEED_OK)
         *out = h;
     else

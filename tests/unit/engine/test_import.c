@@ -478,8 +478,7 @@ static void test_no_memory(void **state)
 {
     static const char *const texts[] = {
         "1::1::5::100\n1::2::3::200\n", "userId,movieId,rating,timestamp\n\"a\"\"b\",2,3,4\n",
-        "{\"id\":\"e\",\"ts\":1,\"user\":3,\"item\":\"y\",\"kind\":\"like\",\"context\":{\"a\":1}}"
-        "\n",
+        "{\"id\":\"e\",\"ts\":1,\"user\":3,\"item\":\"y\",\"kind\":\"like\",\"ext\":{\"a\":1}}\n",
         "{\"id\":\"x\",\"title\":\"X\",\"tags\":[\"t\"],\"features\":{\"v\":[1,2]}}\n"};
     static const heed_import_kind kinds[] = {MOVIELENS, MOVIELENS, EVENTS, ITEMS};
 

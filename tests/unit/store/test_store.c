@@ -65,7 +65,7 @@ static struct hd_event_row event(int32_t user, int32_t item, heed_time ts)
                                  .kind = 1,
                                  .position = -1,
                                  .dwell_ms = -1,
-                                 .value = NAN};
+                                 .value = (double)NAN};
 }
 
 static int32_t user_of(hd_store *store, const char *id)

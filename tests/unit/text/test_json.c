@@ -124,7 +124,7 @@ static void test_write(void **state)
     hd_json_put_int(&w, "low", INT64_MIN);
     hd_json_put_number(&w, "third", 1.0 / 3);
     hd_json_put_number(&w, "tenth", 0.1);
-    hd_json_put_number(&w, "nan", NAN);
+    hd_json_put_number(&w, "nan", (double)NAN);
     hd_json_put_float(&w, "float", 0.1f);
     hd_json_begin_array(&w, "list");
     hd_json_put_bool(&w, NULL, true);
