@@ -39,7 +39,7 @@ demo: build
 	$(BUILD)/heed demo -o demo
 
 test: build
-	meson test -C $(BUILD) --print-errorlogs $(if $(SUITE),--suite $(SUITE))
+	meson test -C $(BUILD) --print-errorlogs --timeout-multiplier 4 $(if $(SUITE),--suite $(SUITE))
 
 bench: build
 	@mkdir -p $(BUILD)/bench

@@ -8,8 +8,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 meson setup "$work/build" "$root" -Dengine=disabled -Doptimization=0 -Dwerror=false >"$work/log" 2>&1 ||
     { cat "$work/log"; exit 1; }
-ninja -C "$work/build" >"$work/log" 2>&1 || { tail -n 40 "$work/log"; exit 1; }
-library=$work/build/src/libheed.so
+target=$(ninja -C "$work/build" -t targets all | sed -n 's/^\(src\/libheed\.so[0-9.]*\): c_LINKER.*/\1/p')
+ninja -C "$work/build" "$target" >"$work/log" 2>&1 || { tail -n 40 "$work/log"; exit 1; }
+library=$work/build/$target
 readelf -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | LC_ALL=C sort >"$work/needed"
 if grep -v -E '^(libc\.so|libm\.so|libpthread\.so|ld-linux)' "$work/needed"; then
     echo "core: needs what is named above"
