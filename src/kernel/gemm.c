@@ -26,6 +26,9 @@ void FILL_GEMM(struct hd_kernels *k);
 #endif
 /* Rows of B taken at a time: a panel of them is half of the first cache or less... */
 #define K_BLOCK 256
+/* The same where B is read as it lies, and A mostly is too: whole rows of both, 64 columns wide in the
+ * models at hand, share the caches. 96 was best of 32 to 256 for (64, N) (N, 64) on Zen 4. */
+#define K_BLOCK_DIRECT 96
 /* ...and columns: with K_BLOCK rows, a quarter of the second. */
 #define N_BLOCK (8 * WIDE)
 
@@ -87,13 +90,17 @@ static void gemm_pack(void *packed, const void *b_, int64_t b_row, int64_t b_col
 /* C (tall, wide W) from K steps. `left` columns of C exist. tall and wide are constants wherever
  * this is inlined, so that the loops over them unroll and s lies in registers. */
 VEC_FN void tile(int tall, int wide, int64_t K, const REAL *a, int64_t a_row, int64_t a_col,
-                 const REAL *b, REAL *c, int64_t c_row, int64_t left, bool accumulate)
+                 const REAL *b, int64_t b_row, REAL *c, int64_t c_row, int64_t left,
+                 bool accumulate, const REAL *bias)
 {
-    vec s[TALL][2];
+    vec s[TALL][2], first[2] = {{0}, {0}};
+    for (int j = 0; bias && j < wide; j++)
+        if (left > j * W)
+            first[j] = get(bias + j * W, (size_t)(left - j * W));
     VEC_UNROLL
     for (int i = 0; i < tall; i++)
-        s[i][0] = s[i][1] = (vec){0};
-    for (int64_t k = 0; k < K; k++, a += a_col, b += wide * W) {
+        s[i][0] = first[0], s[i][1] = first[1];
+    for (int64_t k = 0; k < K; k++, a += a_col, b += b_row) {
         vec b0 = load(b), b1 = wide > 1 ? load(b + W) : b0;
         VEC_UNROLL
         for (int i = 0; i < tall; i++) {
@@ -118,14 +125,15 @@ VEC_FN void tile(int tall, int wide, int64_t K, const REAL *a, int64_t a_row, in
     }
 }
 
-typedef void tile_fn(int64_t K, const REAL *a, int64_t a_row, int64_t a_col, const REAL *b, REAL *c,
-                     int64_t c_row, int64_t left, bool accumulate);
+typedef void tile_fn(int64_t K, const REAL *a, int64_t a_row, int64_t a_col, const REAL *b,
+                     int64_t b_row, REAL *c, int64_t c_row, int64_t left, bool accumulate,
+                     const REAL *bias);
 #define TILE(tall, wide)                                                                           \
     static void tile_##tall##_##wide(int64_t K, const REAL *a, int64_t a_row, int64_t a_col,       \
-                                     const REAL *b, REAL *c, int64_t c_row, int64_t left,          \
-                                     bool accumulate)                                              \
+                                     const REAL *b, int64_t b_row, REAL *c, int64_t c_row,         \
+                                     int64_t left, bool accumulate, const REAL *bias)              \
     {                                                                                              \
-        tile(tall, wide, K, a, a_row, a_col, b, c, c_row, left, accumulate);                       \
+        tile(tall, wide, K, a, a_row, a_col, b, b_row, c, c_row, left, accumulate, bias);          \
     }
 #define TILES(tall) TILE(tall, 1) TILE(tall, 2)
 #define PAIR(tall) {tile_##tall##_1, tile_##tall##_2}
@@ -144,13 +152,16 @@ static tile_fn *const tiles[TALL + 1][2] = {
 static void gemm(const struct hd_gemm *g)
 {
     const REAL *a = g->a, *b = g->b;
+    const REAL *bias = g->bias;
     REAL *c = g->c;
-    if (g->K <= 0 && !g->accumulate)
+    if (g->K <= 0)
         for (int64_t i = 0; i < g->M; i++)
             for (int64_t j = 0; j < g->N; j++)
-                c[i * g->c_row + j] = 0;
-    for (int64_t k = 0; k < g->K; k += K_BLOCK) {
-        int64_t depth = g->K - k < K_BLOCK ? g->K - k : K_BLOCK;
+                c[i * g->c_row + j] =
+                    (g->accumulate ? c[i * g->c_row + j] : 0) + (bias ? bias[j] : 0);
+    int64_t k_block = g->b_row ? K_BLOCK_DIRECT : K_BLOCK;
+    for (int64_t k = 0; k < g->K; k += k_block) {
+        int64_t depth = g->K - k < k_block ? g->K - k : k_block;
         bool accumulate = g->accumulate || k > 0;
         for (int64_t n = 0; n < g->N; n += N_BLOCK) {
             int64_t n_end = g->N - n < N_BLOCK ? g->N : n + N_BLOCK;
@@ -160,9 +171,11 @@ static void gemm(const struct hd_gemm *g)
                 int64_t tall = g->M * s / strips - i;
                 for (int64_t j = n; j < n_end; j += WIDE) {
                     int64_t left = g->N - j, wide = left > W ? 2 : 1;
+                    int64_t b_row = g->b_row ? g->b_row : wide * W;
                     tiles[tall][wide - 1](depth, a + i * g->a_row + k * g->a_col, g->a_row,
-                                          g->a_col, b + j * g->K + k * wide * W,
-                                          c + i * g->c_row + j, g->c_row, left, accumulate);
+                                          g->a_col, b + (g->b_row ? j : j * g->K) + k * b_row,
+                                          b_row, c + i * g->c_row + j, g->c_row, left, accumulate,
+                                          bias && k == 0 ? bias + j : NULL);
                 }
                 i += tall;
             }
@@ -172,5 +185,6 @@ static void gemm(const struct hd_gemm *g)
 
 void FILL_GEMM(struct hd_kernels *k)
 {
+    k->gemm_columns = W;
     k->gemm_pack_bytes = gemm_pack_bytes, k->gemm_pack = gemm_pack, k->gemm = gemm;
 }

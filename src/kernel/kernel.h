@@ -26,15 +26,20 @@ enum hd_activation { HD_RELU, HD_GELU, HD_SILU, HD_SIGMOID, HD_TANH, HD_ACTIVATI
 
 /* One matrix product, C (M, N) = A (M, K) B (K, N) or, where accumulate, C += A B.
  * A's element (i, k) is a[i * a_row + k * a_col]: strides in elements, so any transpose. B has been
- * packed by gemm_pack. C's rows are contiguous, c_row apart. C overlaps neither A nor B. */
+ * packed by gemm_pack (b_row 0), or is read as it lies: rows of N, b_row apart, N a multiple of
+ * gemm_columns. That is for few columns and a long K, the gradient of a weight, where packing costs
+ * as much as a tenth of the product. C's rows are contiguous, c_row apart. C overlaps neither A nor
+ * B. bias (N), or NULL, is added to every row. */
 struct hd_gemm {
     int64_t M, N, K;
     const void *a;
     int64_t a_row, a_col;
-    const void *b; /* packed */
+    const void *b;
     void *c;
     int64_t c_row;
     bool accumulate;
+    int64_t b_row; /* 0: B is packed */
+    const void *bias;
 };
 
 struct hd_kernels {
@@ -83,6 +88,7 @@ struct hd_kernels {
                           size_t n, double rrms);
 
     /* ---- matrix products */
+    int64_t gemm_columns;
     size_t (*gemm_pack_bytes)(int64_t K, int64_t N);
     /* B's element (k, j) is b[k * b_row + j * b_col]. `packed` starts on 64 bytes. */
     void (*gemm_pack)(void *packed, const void *b, int64_t b_row, int64_t b_col, int64_t K,

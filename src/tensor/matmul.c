@@ -5,6 +5,7 @@
  *     rows   blocks of ROWS_GRAIN rows of C, each a task, all against one packed B;
  *     sums   a K above SUM_GRAIN is cut into slices whose products are made apart and added in
  *            order: the gradient of a weight sums over all rows of a batch, but C itself is small;
+ *            Where both factors lie along that K, in rows of few columns, B is read as it lies;
  *     dots   up to DOT_ROWS rows of A: packing B would cost more than the product.
  */
 #include "tensor/tape.h"
@@ -13,28 +14,18 @@
 
 #define ROWS_GRAIN INT64_C(192) /* a block of A and of C stays in a core's second cache */
 #define SUM_GRAIN INT64_C(4096) /* so that a micro-batch of training is one slice */
+#define DIRECT_COLS INT64_C(256) /* beyond, rows of B are too far apart to be read as they lie */
 #define DOT_ROWS INT64_C(2)
 #define DOT_GRAIN INT64_C(1024) /* columns of C a task makes of dots */
 
 struct job {
     const struct hd_kernels *k;
     struct hd_matmul m;
-    void *packed; /* of slice s at s * packed_bytes */
+    void *packed; /* of slice s at s * packed_bytes; NULL: B is read as it lies */
     size_t packed_bytes;
     char *parts; /* C of slice s, rows of N, or NULL: there is one slice */
     int64_t blocks, slices;
 };
-
-static void add_bias(const struct hd_kernels *k, const struct hd_matmul *m, int64_t from,
-                     int64_t to)
-{
-    if (!m->bias)
-        return;
-    for (int64_t i = from; i < to; i++) {
-        void *row = hd_at(m->c, k->item_bytes, i * m->c_row);
-        k->add(row, row, m->bias, (size_t)m->N);
-    }
-}
 
 /* One block of rows of one slice. */
 static heed_status block_task(void *arg, int64_t task, int worker)
@@ -51,9 +42,14 @@ static heed_status block_task(void *arg, int64_t task, int worker)
                         .K = sums,
                         .a = hd_at(m->a, item, i * m->a_row + k * m->a_col),
                         .a_row = m->a_row,
-                        .a_col = m->a_col,
-                        .b = (char *)job->packed + (size_t)slice * job->packed_bytes};
+                        .a_col = m->a_col};
     (void)worker;
+    if (job->packed) {
+        g.b = (char *)job->packed + (size_t)slice * job->packed_bytes;
+    } else {
+        g.b = hd_at(m->b, item, k * m->b_row);
+        g.b_row = m->b_row;
+    }
     if (job->parts) {
         g.c = hd_at(job->parts, item, (slice * m->M + i) * m->N);
         g.c_row = m->N;
@@ -61,10 +57,9 @@ static heed_status block_task(void *arg, int64_t task, int worker)
         g.c = hd_at(m->c, item, i * m->c_row);
         g.c_row = m->c_row;
         g.accumulate = m->accumulate;
+        g.bias = m->bias;
     }
     job->k->gemm(&g);
-    if (!job->parts)
-        add_bias(job->k, m, i, i + rows);
     return HEED_OK;
 }
 
@@ -121,7 +116,15 @@ static void add_parts(const struct job *job)
             else
                 job->k->add(c, c, part, (size_t)m->N);
         }
+        if (m->bias)
+            job->k->add(c, c, m->bias, (size_t)m->N);
     }
+}
+
+static bool is_direct(const struct hd_kernels *k, const struct hd_matmul *m)
+{
+    return m->a_row == 1 && m->b_col == 1 && m->N <= DIRECT_COLS && m->M <= DIRECT_COLS &&
+           m->N % k->gemm_columns == 0 && m->b_row > 0;
 }
 
 heed_status hd_matmul(heed_tape *tape, const struct hd_kernels *k, const struct hd_matmul *m)
@@ -142,20 +145,20 @@ heed_status hd_matmul(heed_tape *tape, const struct hd_kernels *k, const struct 
 
     struct hd_arena_mark mark = hd_arena_mark(scratch);
     heed_status status = HEED_OK;
-    job.packed = hd_arena_alloc(scratch, (size_t)job.slices, job.packed_bytes);
+    bool direct = is_direct(k, m);
+    if (!direct)
+        job.packed = hd_arena_alloc(scratch, (size_t)job.slices, job.packed_bytes);
     if (job.slices > 1)
         job.parts =
             hd_arena_alloc(scratch, (size_t)(job.slices * m->M), (size_t)m->N * k->item_bytes);
-    if (!job.packed || (job.slices > 1 && !job.parts))
+    if ((!direct && !job.packed) || (job.slices > 1 && !job.parts))
         status = hd_fail(HEED_E_NOMEM, "matmul: no memory for packing");
-    if (status == HEED_OK)
+    if (status == HEED_OK && !direct)
         status = hd_pool_run(pool, job.slices, pack_task, &job);
     if (status == HEED_OK)
         status = hd_pool_run(pool, job.blocks * job.slices, block_task, &job);
-    if (status == HEED_OK && job.parts) {
+    if (status == HEED_OK && job.parts)
         add_parts(&job);
-        add_bias(k, m, 0, m->M);
-    }
     hd_arena_release(scratch, mark);
     return status;
 }

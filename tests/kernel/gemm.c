@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Matrix products against sums in double, in every layout of A and B, into rows wider than they
- * need, with what lies between C's rows looked at afterwards. */
+ * Matrix products against sums in double, in every layout of A and B, packed and as it lies, with
+ * a bias and without, into rows wider than they need, with what lies between C's rows looked at afterwards. */
 #include "check.h"
 
 #include <string.h>
@@ -22,10 +22,14 @@ static bool check_one(const struct hd_kernels *k, const struct hd_kernels *porta
     int64_t M, N, K;
     shape(&M, &N, &K);
     bool ta = kc_rand() % 2, tb = kc_rand() % 2, accumulate = kc_rand() % 2, wild = kc_rand() % 8 == 0;
+    bool direct = kc_rand() % 3 == 0, biased = kc_rand() % 3 == 0;
+    if (direct)
+        tb = false, N -= N % k->gemm_columns;
     int64_t gap = (int64_t)(kc_rand() % 3), c_row = N + gap;
     size_t c_count = M > 0 ? (size_t)((M - 1) * c_row + N) : 0;
     kc_rows_release();
     void *a = kc_row((size_t)(M * K), item), *b = kc_row((size_t)(K * N), item);
+    void *bias = biased ? kc_row((size_t)N, item) : NULL;
     if (wild)
         kc_poison(a, (size_t)(M * K), item), kc_poison(b, (size_t)(K * N), item);
     void *c0 = kc_row(c_count, item), *c = kc_copy(c0, c_count, item), *like = kc_copy(c0, c_count, item);
@@ -34,10 +38,14 @@ static bool check_one(const struct hd_kernels *k, const struct hd_kernels *porta
     size_t bytes_p = (portable->gemm_pack_bytes(K, N) + 63) / 64 * 64;
     void *packed = kc_row(bytes / item, item), *packed_p = kc_row(bytes_p / item, item);
     struct hd_gemm g = {M, N, K, a, ta ? 1 : K, ta ? M : 1, packed, c, c_row, accumulate};
-    k->gemm_pack(packed, b, tb ? 1 : N, tb ? K : 1, K, N);
+    g.bias = bias;
+    if (direct)
+        g.b = b, g.b_row = N;
+    else
+        k->gemm_pack(packed, b, tb ? 1 : N, tb ? K : 1, K, N);
     k->gemm(&g);
     if (wild) {
-        g.b = packed_p, g.c = like;
+        g.b = packed_p, g.b_row = 0, g.c = like;
         portable->gemm_pack(packed_p, b, tb ? 1 : N, tb ? K : 1, K, N);
         portable->gemm(&g);
     }
@@ -45,16 +53,18 @@ static bool check_one(const struct hd_kernels *k, const struct hd_kernels *porta
         for (int64_t j = 0; j < c_row && (i + 1 < M || j < N); j++) {
             size_t at = (size_t)(i * c_row + j);
             double was = kc_get(c0, item, at), got = kc_get(c, item, at);
-            double want = j >= N || accumulate ? was : 0, mass = fabs(want);
+            double want = j >= N || accumulate ? was : 0;
+            want += biased && j < N ? kc_get(bias, item, (size_t)j) : 0;
+            double mass = fabs(want) + fabs(was);
             for (int64_t p = 0; j < N && p < K; p++) {
                 double t = kc_get(a, item, (size_t)(ta ? p * M + i : i * K + p)) *
                            kc_get(b, item, (size_t)(tb ? j * K + p : p * N + j));
                 want += t, mass += fabs(t);
             }
-            double bound = j >= N ? 0 : kc_gamma((size_t)K + 2, item) * mass + kc_tiny(item);
+            double bound = j >= N ? 0 : kc_gamma((size_t)K + 3, item) * mass + kc_tiny(item);
             if (wild && j < N ? !kc_same_kind(got, kc_get(like, item, at)) : !kc_near(got, want, bound))
-                return kc_fail("gemm %s %s%s M=%d N=%d K=%d (%d, %d)%s: got %.9g, want %.9g", k->name,
-                               ta ? "T" : "N", tb ? "T" : "N", (int)M, (int)N, (int)K, (int)i, (int)j,
+                return kc_fail("gemm %s %s%s%s M=%d N=%d K=%d (%d, %d)%s: got %.9g, want %.9g", k->name,
+                               ta ? "T" : "N", tb ? "T" : "N", direct ? " as it lies" : "", (int)M, (int)N, (int)K, (int)i, (int)j,
                                accumulate ? " +=" : "", got,
                                wild ? kc_get(like, item, at) : want);
         }
