@@ -118,7 +118,7 @@ static double relevance(const struct hd_pick *pick, double low, double high)
     double score = (double)pick->score;
 
     if (score < low)
-        return -INFINITY;
+        return -HUGE_VAL;
     if (score > high)
         return 1;
     return high > low ? (score - low) / (high - low) : 0;
@@ -127,7 +127,7 @@ static double relevance(const struct hd_pick *pick, double low, double high)
 int64_t hd_diversify(const struct hd_catalogue *c, double strength, struct hd_pick *picks,
                      int64_t count, int64_t n)
 {
-    double low = INFINITY, high = -INFINITY;
+    double low = HUGE_VAL, high = -HUGE_VAL;
 
     if (n > count)
         n = count;
@@ -140,7 +140,7 @@ int64_t hd_diversify(const struct hd_catalogue *c, double strength, struct hd_pi
         high = fmax(high, (double)picks[i].score);
     }
     for (int64_t place = 1; place < n; place++) {
-        double best = -INFINITY;
+        double best = -HUGE_VAL;
         int64_t chosen = place;
         for (int64_t i = place; i < count; i++) {
             double r = (1 - strength) * relevance(&picks[i], low, high), nearest = 0;

@@ -121,7 +121,7 @@ void hd_asking_clear(struct hd_asking *asking)
 
 double hd_log_sum_exp(const float *scores, int64_t items)
 {
-    double highest = -INFINITY, sum = 0;
+    double highest = -HUGE_VAL, sum = 0;
 
     for (int64_t i = 0; i < items; i++)
         if ((double)scores[i] > highest)
