@@ -239,6 +239,34 @@ static void transpose(void *out_, int64_t out_row, const void *x_, int64_t x_row
             for (int64_t i = 0; i < (int64_t)high; i++)
                 out[c * out_row + r + i] = row[i][c];
     }
+#elif VEC_AVX2
+    /* The same with eight rows. */
+    for (; r < rows; r += 8) {
+        size_t high = rows - r < 8 ? (size_t)(rows - r) : 8;
+        const REAL *row[8];
+        int64_t c = 0;
+        for (int64_t i = 0; i < 8; i++)
+            row[i] = x + (r + i < rows ? r + i : rows - 1) * x_row;
+        for (; c + 4 <= columns; c += 4) {
+            __m256 t[4];
+            VEC_UNROLL
+            for (int i = 0; i < 4; i++)
+                t[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row[i] + c)),
+                                            _mm_loadu_ps(row[4 + i] + c), 1);
+            __m256d a = (__m256d)_mm256_unpacklo_ps(t[0], t[1]);
+            __m256d b = (__m256d)_mm256_unpackhi_ps(t[0], t[1]);
+            __m256d d = (__m256d)_mm256_unpacklo_ps(t[2], t[3]);
+            __m256d e = (__m256d)_mm256_unpackhi_ps(t[2], t[3]);
+            REAL *o = out + c * out_row + r;
+            put(o, (vec)_mm256_unpacklo_pd(a, d), high);
+            put(o + out_row, (vec)_mm256_unpackhi_pd(a, d), high);
+            put(o + 2 * out_row, (vec)_mm256_unpacklo_pd(b, e), high);
+            put(o + 3 * out_row, (vec)_mm256_unpackhi_pd(b, e), high);
+        }
+        for (; c < columns; c++)
+            for (int64_t i = 0; i < (int64_t)high; i++)
+                out[c * out_row + r + i] = row[i][c];
+    }
 #endif
     for (; r < rows; r++)
         for (int64_t c = 0; c < columns; c++)
@@ -322,23 +350,20 @@ VEC_FN vec only(vec x, size_t n)
     return n >= VL ? x : pick(first(n), x, (vec){0});
 }
 
-/* What dropout multiplies weights `column` and on with: 0 or keep_scale. */
+/* What dropout multiplies weights `column` and on with: 0 or keep_scale; hd_attention_keep() by
+ * vectors. */
 VEC_FN vec kept(const struct hd_tile *t, uint64_t row_key, uint64_t column)
 {
-#if VEC_AVX512
-    __m512i x = _mm512_add_epi32(_mm512_set1_epi32((int)(uint32_t)column),
-                                 _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
-                                                   15));
-    x = _mm512_add_epi32(_mm512_mullo_epi32(x, _mm512_set1_epi32((int)0x9E3779B1)),
-                         _mm512_set1_epi32((int)(uint32_t)row_key));
-    x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 16));
-    x = _mm512_mullo_epi32(x, _mm512_set1_epi32(0x7FEB352D));
-    x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 15));
-    x = _mm512_xor_si512(x, _mm512_set1_epi32((int)(uint32_t)(row_key >> 32)));
-    x = _mm512_mullo_epi32(x, _mm512_set1_epi32((int)0x846CA68B));
-    x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 16));
-    __mmask16 keep = _mm512_cmpge_epu32_mask(x, _mm512_set1_epi32((int)t->threshold));
-    return (vec)_mm512_maskz_mov_ps(keep, _mm512_set1_ps((float)t->keep_scale));
+#if HD_REAL_BITS == 32
+    typedef uint32_t uvec __attribute__((vector_size(VEC_BYTES)));
+    uvec x;
+    for (size_t l = 0; l < VL; l++)
+        x[l] = (uint32_t)l;
+    x = (x + (uint32_t)column) * UINT32_C(0x9E3779B1) + (uint32_t)row_key;
+    x = (x ^ (x >> 16)) * UINT32_C(0x7FEB352D);
+    x = (x ^ (x >> 15) ^ (uint32_t)(row_key >> 32)) * UINT32_C(0x846CA68B);
+    x ^= x >> 16;
+    return (vec)((ivec)(x >= t->threshold) & bits(all((REAL)t->keep_scale)));
 #else
     vec x = {0};
     for (size_t l = 0; l < VL; l++)
