@@ -69,7 +69,7 @@ fuzz:
 	tools/setup fuzz
 	[ -f build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz -Dfuzz=enabled \
 	  -Db_sanitize=address,undefined -Db_lundef=false
-	$(NINJA) -C build-fuzz
+	$(NINJA) -C build-fuzz $$($(NINJA) -C build-fuzz -t targets all | sed -n "s/^\(fuzz\/fuzz_[a-z_]*\): .*/\1/p")
 	tools/fuzz build-fuzz $(FUZZ_SECONDS)
 
 install: build
