@@ -41,9 +41,9 @@ struct strip {
 
 #if VEC_AVX512
 #define WIDE_MAX 4
-#define TALL_1 12
-#define TALL_2 12 /* 24 of 32 registers hold sums */
-#define TALL_3 8
+#define TALL_1 8
+#define TALL_2 8
+#define TALL_3 8 /* 24 of 32 registers hold sums */
 #define TALL_4 6
 #else
 #define WIDE_MAX 2
@@ -73,7 +73,7 @@ struct strip {
 VEC_FN void strip(const struct strip *s, const int tall, const int wide, const bool full,
                   const bool triangle)
 {
-    vec sum[12][WIDE_MAX];
+    vec sum[8][WIDE_MAX];
     const int64_t a_row = s->a_row, a_col = s->a_col, b_row = s->b_row;
     VEC_UNROLL
     for (int i = 0; i < tall; i++) {
@@ -137,23 +137,22 @@ typedef void strip_fn(const struct strip *s);
     }
 #define EACH_6(X, wide) X(1, wide) X(2, wide) X(3, wide) X(4, wide) X(5, wide) X(6, wide)
 #define EACH_8(X, wide) EACH_6(X, wide) X(7, wide) X(8, wide)
-#define EACH_12(X, wide) EACH_8(X, wide) X(9, wide) X(10, wide) X(11, wide) X(12, wide)
 #define NAME(tall, wide) {strip_##tall##_##wide, ragged_##tall##_##wide},
 #define NONE {NULL, NULL},
 
 #if VEC_AVX512
-EACH_12(STRIP, 1)
-EACH_12(STRIP, 2)
+EACH_8(STRIP, 1)
+EACH_8(STRIP, 2)
 EACH_8(STRIP, 3)
 EACH_6(STRIP, 4)
-static strip_fn *const strips[WIDE_MAX + 1][13][2] = {
-    {{0}}, {NONE EACH_12(NAME, 1)}, {NONE EACH_12(NAME, 2)}, {NONE EACH_8(NAME, 3)},
+static strip_fn *const strips[WIDE_MAX + 1][9][2] = {
+    {{0}}, {NONE EACH_8(NAME, 1)}, {NONE EACH_8(NAME, 2)}, {NONE EACH_8(NAME, 3)},
     {NONE EACH_6(NAME, 4)}};
 static const int64_t tall_max[WIDE_MAX + 1] = {1, TALL_1, TALL_2, TALL_3, TALL_4};
 #else
 EACH_6(STRIP, 1)
 EACH_6(STRIP, 2)
-static strip_fn *const strips[WIDE_MAX + 1][13][2] = {
+static strip_fn *const strips[WIDE_MAX + 1][9][2] = {
     {{0}}, {NONE EACH_6(NAME, 1)}, {NONE EACH_6(NAME, 2)}};
 static const int64_t tall_max[WIDE_MAX + 1] = {1, TALL_1, TALL_2};
 #endif
