@@ -14,7 +14,7 @@ static void on_line(void *context, heed_log_level level, const char *text)
     if (level > HEED_LOG_INFO)
         return;
     hd_meter_clear(context);
-    fprintf(stderr, "%s\n", text);
+    fprintf(stderr, "%s%s\n", level <= HEED_LOG_WARN ? "heed: warning: " : "", text);
 }
 
 heed_status hd_session_open(struct hd_session *session, const struct hd_cli *cli, const char *name,
