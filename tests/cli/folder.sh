@@ -28,7 +28,7 @@ time.sleep(60)' &
 holder=$!
 until [ -e held ]; do sleep 0.05; done
 printf 'cid apple\n' >more.txt
-try import interactions more.txt | sed -E 's/process [0-9]+/process N/'
+try import interactions more.txt 2>&1 | sed -E 's/process [0-9]+/process N/'
 heed feed ann --json | python3 -c 'import json,sys; print("a feed all the same:", json.load(sys.stdin)["policy"])'
 kill $holder
 wait $holder 2>/dev/null
