@@ -73,7 +73,9 @@ fuzz:
 	tools/fuzz build-fuzz $(FUZZ_SECONDS)
 
 install: build
+	meson configure $(BUILD) -Dprefix=$(PREFIX) && $(NINJA) -C $(BUILD)
 	meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir $(DESTDIR))
+	[ -n "$(DESTDIR)" ] || ldconfig || true # so that the library is found at once
 
 clean:
 	rm -rf build build-asan build-tsan build-fuzz demo
