@@ -378,14 +378,18 @@ def main():
     ap.add_argument("--shapes", help="comma separated numbers into the list, from 0")
     ap.add_argument("--configurations", type=int, default=1200)
     ap.add_argument("--seed", type=int, default=1)
+    ap.add_argument("--agree", action="store_true", help="compare numbers alone; exit 77 where PyTorch is absent")
     ap.add_argument("--torch-only", action="store_true", help="time PyTorch alone")
     ap.add_argument("--json", action="store_true")
     a = ap.parse_args()
     missing = {k: v for k, v in ALLOCATOR.items() if k not in os.environ}
     if missing and sys.platform == "linux":  # read when a program starts, so start again
         os.execve(sys.executable, [sys.executable] + sys.argv, {**os.environ, **missing})
-    import torch as torch_module
-
+    try:
+        import torch as torch_module
+    except ImportError:
+        print("skipped: no PyTorch")
+        return 77
     torch, F = torch_module, torch_module.nn.functional
     torch.set_num_threads(a.threads)
     torch.manual_seed(a.seed)
@@ -399,7 +403,9 @@ def main():
     say(f"{out['machine']['cpu']}, {a.threads} threads, torch {out['torch']}")
     if heed:
         out["agree"] = agreement(heed, a.configurations, a.seed, say, bf16)
-        say(f"{a.configurations} configurations, {out['agree']['disagree']} disagree")
+        say(f"{a.configurations} configurations, {out['agree']['disagree']} disagree (seed {a.seed})")
+    if a.agree:
+        return 1 if not heed or out["agree"]["disagree"] else 0
     shapes = [SHAPES[int(i)] for i in a.shapes.split(",")] if a.shapes else SHAPES
     out["rows"] = speed(heed, a.rounds, passes, shapes, say)
     out.update(summary(out["rows"]))
@@ -409,7 +415,8 @@ def main():
     else:
         for way, mean in out["geomean"].items():
             say(f"{way}: heed {mean:.2f} times as fast, {out['worst'][way]:.2f} on its worst shape")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

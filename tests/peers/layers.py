@@ -1,0 +1,327 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""heed's layers, losses and optimiser against PyTorch's: results and gradients on random shapes.
+
+    tests/peers/layers.py build/src/libheed.so [rounds]
+
+PyTorch computes in float64 from the same numbers. heed runs twice: in float64, where only a wrong formula can differ
+(bound 1e-10 of the largest number), and in float32 with all its variants, where the bounds are those of rounding:
+
+  linear                 gamma(n) times the sum of absolute products, n terms: Higham 2002, section 3.1
+  everything else        2e-5 of the largest number; a gradient over N rows or V items, sqrt(N) or so roundings
+  cross-entropy, bf16    both factors of a product are rounded to half a unit of bfloat16, 2^-9: a logit is off by up to
+                         d = 2^-8 of its sum of absolute products, a probability by exp(2 d) - 1 of itself, and what
+                         is summed with it by 2^-8 more
+
+Another program's arithmetic is the best witness there is for a formula that was read from a paper. Exit 77: there is no
+PyTorch here. A failure prints the seed and the round; `HEED_SEED=` replays it.
+"""
+import ctypes
+import math
+import os
+import random
+import sys
+
+try:
+    import torch
+    from torch.nn import functional as F
+except ImportError:
+    print("skipped: no PyTorch")
+    sys.exit(77)
+
+I64, PTR, DOUBLE = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
+BOUND = {torch.float64: 1e-10, torch.float32: 2e-5}
+
+
+class Tensor(ctypes.Structure):
+    """heed_tensor of heed/tensor.h."""
+
+    _fields_ = [("dtype", ctypes.c_int), ("rank", ctypes.c_int), ("dim", I64 * 4), ("stride", I64 * 4), ("data", PTR),
+                ("grad", PTR), ("wants_grad", ctypes.c_bool), ("keeps_grad", ctypes.c_bool), ("base", PTR),
+                ("offset", I64), ("touched", PTR), ("home", PTR)]
+
+
+class LossOpts(ctypes.Structure):
+    """heed_loss_opts of heed/nn.h."""
+
+    _fields_ = [("weight", DOUBLE), ("logit_scale", DOUBLE), ("label_smoothing", DOUBLE), ("exact", ctypes.c_bool),
+                ("excluded", PTR), ("excluded_count", I64), ("reserved", ctypes.c_uint64 * 4)]
+
+
+class AdamOpts(ctypes.Structure):
+    """heed_adam_opts of heed/nn.h."""
+
+    _fields_ = [(name, DOUBLE) for name in "beta1 beta2 eps weight_decay clip_norm ema_decay".split()]
+    _fields_ += [("reserved", ctypes.c_uint64 * 4)]
+
+
+class Heed:
+    def __init__(self, path):
+        self.lib = ctypes.CDLL(path)
+        self.lib.heed_error_message.restype = ctypes.c_char_p
+        self.pool, self.tape = PTR(), PTR()
+        self("heed_pool_new", ctypes.c_int(2), ctypes.byref(self.pool))
+        self("heed_tape_new", self.pool, ctypes.c_uint64(1), ctypes.byref(self.tape))
+
+    def __call__(self, name, *args):
+        if getattr(self.lib, name)(*args) != 0:
+            raise RuntimeError(f"{name}: {self.lib.heed_error_message().decode()}")
+
+    def wrap(self, x, wants=True):
+        """A contiguous array of PyTorch's as a tensor on the tape; None stays NULL."""
+        if x is None:
+            return ctypes.POINTER(Tensor)()
+        out = ctypes.POINTER(Tensor)()
+        dim = (I64 * max(x.dim(), 1))(*x.shape)
+        self("heed_tensor_wrap", self.tape, ctypes.c_int(int(x.dtype == torch.float64)), PTR(x.data_ptr()), dim,
+             ctypes.c_int(x.dim()), ctypes.c_bool(wants), ctypes.byref(out))
+        return out
+
+    def op(self, name, *args):
+        out = ctypes.POINTER(Tensor)()
+        self(name, self.tape, *args, ctypes.byref(out))
+        return out
+
+    def backward(self, out, dout):
+        """Through sum(out * dout), which is a linear layer with one row of weights."""
+        n = dout.numel()
+        flat = self.op("heed_reshape", out, (I64 * 2)(1, n), ctypes.c_int(2))
+        self("heed_tape_backward", self.tape, self.op("heed_linear", flat, self.wrap(dout.view(1, n), False), None))
+
+    def reset(self):
+        self.lib.heed_tape_reset(self.tape)
+
+
+def read(pointer, like, field="data"):
+    """A copy of a tensor's numbers, or of its gradient; zeros where none has arrived."""
+    address = getattr(pointer.contents, field)
+    out = torch.zeros_like(like)
+    if address and out.numel():
+        ctypes.memmove(out.data_ptr(), address, out.numel() * out.element_size())
+    return out
+
+
+def size(rng, limit):
+    """Leans to the edges: 1, and each side of the powers of two."""
+    if rng.random() < 0.5:
+        return rng.randint(1, limit)
+    return min(limit, max(1, (1 << rng.randint(0, limit.bit_length() - 1)) + rng.randint(-1, 1)))
+
+
+def differ(name, got, want, bound):
+    """None, or in words by how much. bound: a number, or one for each."""
+    off = (got.double() - want.detach()).abs()
+    if bool((off <= bound).all()):  # false for NaN too
+        return None
+    return f"{name} {tuple(want.shape)} is off by {float(off.max()):.3g}, bound {float(torch.as_tensor(bound).max()):.3g}"
+
+
+def largest(x):
+    return float(x.detach().abs().max()) if x.numel() else 0.0
+
+
+# ---- what is compared: inputs (None: absent), heed's call, PyTorch's in float64
+
+
+def layers(rng, dtype):
+    """(name, inputs, heed's function of its tensors, PyTorch's of float64 inputs), one random case of each."""
+    N, C, O = size(rng, 300), size(rng, 150), size(rng, 150)
+    new = lambda *dim: torch.randn(*dim, dtype=dtype)  # noqa: E731
+    maybe = lambda *dim: new(*dim) if rng.random() < 0.7 else None  # noqa: E731
+    eps, e = DOUBLE(1e-5), 1e-5
+    yield ("linear", [new(N, C), new(O, C), maybe(O)], lambda h, x, w, b: h.op("heed_linear", x, w, b), F.linear)
+    yield ("add", [new(N, C), new(N, C)], lambda h, x, y: h.op("heed_add", x, y), torch.add)
+    yield ("mul", [new(N, C), new(N, C)], lambda h, x, y: h.op("heed_mul", x, y), torch.mul)
+    for name, peer in (("relu", F.relu), ("gelu", F.gelu), ("silu", F.silu), ("sigmoid", torch.sigmoid),
+                       ("tanh", torch.tanh)):
+        yield (name, [4 * new(N, C)], lambda h, x, name=name: h.op("heed_" + name, x), peer)
+    yield ("swiglu", [new(N, C), new(N, C)], lambda h, x, y: h.op("heed_swiglu", x, y), lambda x, y: F.silu(x) * y)
+    wide = new(N, C) + rng.choice((0, 3)) if C > 2 else 9 * new(N, 8)  # of one or two numbers the norm is all rounding
+    C = wide.shape[1]
+    yield ("layer_norm", [wide, maybe(C), maybe(C)], lambda h, x, g, b: h.op("heed_layer_norm", x, g, b, eps),
+           lambda x, g, b: F.layer_norm(x, (C,), g, b, e))
+    yield ("rms_norm", [wide, maybe(C)], lambda h, x, g: h.op("heed_rms_norm", x, g, eps),
+           lambda x, g: F.rms_norm(x, (C,), g, e))
+    yield ("l2_normalize", [wide], lambda h, x: h.op("heed_l2_normalize", x, eps), lambda x: F.normalize(x, dim=1, eps=e))
+    V, scale = size(rng, 200), rng.choice((1.0, 8.0))
+    ids = torch.randint(-1, V, (N,), dtype=torch.int32)
+    yield ("embedding", [new(V, C)],
+           lambda h, t: h.op("heed_embedding", t, PTR(ids.data_ptr()), I64(N), DOUBLE(scale)),
+           lambda t: scale * torch.cat((t, t.new_zeros(1, C)))[ids.long()])
+
+
+def check_layer(heed, name, inputs, ours, theirs, dtype):
+    tensors = [heed.wrap(x) for x in inputs]
+    out = ours(heed, *tensors)
+    leaves = [x.double().requires_grad_(True) if x is not None else None for x in inputs]
+    want = theirs(*leaves)
+    dout = torch.randn(want.shape, dtype=dtype)
+    bad = differ("result", read(out, dout), want, bound(name, "y", inputs, dout, want, dtype))
+    heed.backward(out, dout)
+    present = [i for i, x in enumerate(leaves) if x is not None]
+    grads = torch.autograd.grad(want, [leaves[i] for i in present], dout.double())
+    for i, grad in zip(present, grads):
+        got = read(tensors[i], inputs[i], "grad")
+        bad = bad or differ(f"gradient of input {i}", got, grad, bound(name, i, inputs, dout, grad, dtype))
+    heed.reset()
+    return bad
+
+
+def bound(name, what, inputs, dout, want, dtype):
+    """The linear layer's is derived; the others' are shares of the largest number."""
+    if name != "linear":
+        return BOUND[dtype] * (largest(want) + 1e-3)
+    x, w, b, g = (t.double().abs() if t is not None else None for t in (*inputs, dout))
+    unit = torch.finfo(dtype).eps / 2
+    if what == 2:
+        mass, n = g.sum(0), len(g)
+    else:
+        mass, n = {"y": (lambda: x @ w.T + (0 if b is None else b), x.shape[1]), 0: (lambda: g @ w, w.shape[0]),
+                   1: (lambda: g.T @ x, len(x))}[what]
+        mass = mass()
+    return (n + 2) * unit / (1 - (n + 2) * unit) * mass + 1e-30
+
+
+# ---- losses
+
+
+def bf16_bounds(x, table, scale, labels, p):
+    """Of the loss's sum, and of each element of its gradients, all factors absolute: see above."""
+    keep = labels >= 0
+    d = 2**-8 * scale * (x @ table.T).max()
+    share = torch.expm1(2 * d) + 2**-8
+    q = p * keep[:, None]
+    return 2 * d * keep.sum() + 1e-6, share * scale * (q @ table) + 1e-6, share * scale * (q.T @ x) + 1e-6
+
+
+def check_losses(heed, rng, dtype):
+    N, V, C = size(rng, 200), max(4, size(rng, 700)), size(rng, 100)
+    labels = torch.randint(0, V - 2, (N,), dtype=torch.int32)
+    labels[torch.rand(N) < 0.2] = -1
+    smoothing, scale = rng.choice((0.0, 0.1)), rng.choice((1.0, 20.0))
+    excluded = torch.tensor([V - 1, V - 2], dtype=torch.int32) if rng.random() < 0.5 else None
+    opts = LossOpts(weight=1 / N, logit_scale=scale, label_smoothing=smoothing)
+    if excluded is not None:
+        opts.excluded, opts.excluded_count = excluded.data_ptr(), 2
+    x, table = torch.randn(N, C, dtype=dtype), torch.randn(V, C, dtype=dtype)
+    x, table = (F.normalize(x), F.normalize(table)) if scale > 1 else (0.5 * x, 0.5 * table)
+    keep = labels >= 0
+
+    def peer(x, table):
+        logits = scale * x @ table.T
+        if excluded is not None:
+            logits = logits[:, : V - 2]
+        return F.cross_entropy(logits[keep], labels[keep].long(), reduction="sum", label_smoothing=smoothing) / N
+
+    def peer_p(x, table):
+        logits = scale * x.detach() @ table.detach().T
+        if excluded is not None:
+            logits[:, V - 2 :] = -math.inf
+        return logits.softmax(1)
+
+    for exact in (True, False):
+        opts.exact = exact
+        a, b = heed.wrap(x), heed.wrap(table)
+        loss = heed.op("heed_cross_entropy", a, b, PTR(labels.data_ptr()), ctypes.byref(opts))
+        leaves = [x.double().requires_grad_(True), table.double().requires_grad_(True)]
+        want = peer(*leaves)
+        rounding = BOUND[dtype] * (largest(want) + 1e-3)
+        fast = bf16_bounds(*(t.double().abs() for t in (x, table)), scale, labels, peer_p(*leaves)) if not exact else None
+        if dtype == torch.float64:
+            fast = None
+        bad = differ("loss", read(loss, x.new_zeros(())), want, rounding + (fast[0] / N if fast else 0))
+        if bool(keep.any()):
+            heed("heed_tape_backward", heed.tape, loss)
+            for i, grad in enumerate(torch.autograd.grad(want, leaves)):
+                got = read((a, b)[i], (x, table)[i], "grad")
+                rounding = BOUND[dtype] * (largest(grad) + 1e-6)
+                bad = bad or differ(("dx", "dtable")[i], got, grad, rounding + (fast[1 + i] / N if fast else 0))
+        heed.reset()
+        if bad:
+            return ("exact: " if exact else "fast: ") + bad
+    return check_softmax_loss(heed, labels, V, dtype)
+
+
+def check_softmax_loss(heed, labels, V, dtype):
+    logits = 3 * torch.randn(len(labels), V, dtype=dtype)
+    opts = LossOpts(weight=1 / len(labels))
+    if not bool((labels >= 0).any()):
+        return None
+    t = heed.wrap(logits)
+    loss = heed.op("heed_softmax_loss", t, PTR(labels.data_ptr()), ctypes.byref(opts))
+    leaf = logits.double().requires_grad_(True)
+    want = F.cross_entropy(leaf, labels.long(), ignore_index=-1, reduction="sum") / len(labels)
+    heed("heed_tape_backward", heed.tape, loss)
+    bad = differ("softmax loss", read(loss, logits.new_zeros(())), want, BOUND[dtype] * largest(want))
+    (grad,) = torch.autograd.grad(want, leaf)
+    bad = bad or differ("dlogits", read(t, logits, "grad"), grad, BOUND[dtype] * largest(grad))
+    heed.reset()
+    return bad
+
+
+# ---- the optimiser
+
+
+def check_adam(heed, rng, dtype):
+    """Five steps of AdamW with a loss whose gradient is known: sum(w * g). A vector is spared the decay."""
+    shape = (size(rng, 60), size(rng, 60))
+    decay, clip = rng.choice((0.0, 0.1)), rng.choice((0.0, 1.0))
+    params, adam = PTR(), PTR()
+    heed("heed_params_new", ctypes.c_int(int(dtype == torch.float64)), ctypes.c_uint64(1), ctypes.byref(params))
+    ours, theirs = [], []
+    for name, dim in ((b"w", shape), (b"b", shape[1:])):
+        t = ctypes.POINTER(Tensor)()
+        heed("heed_params_add", params, name, (I64 * len(dim))(*dim), ctypes.c_int(len(dim)), ctypes.c_int(2),
+             DOUBLE(1.0), ctypes.byref(t))
+        ours.append(t)
+        theirs.append(read(t, torch.zeros(dim, dtype=dtype)).double().requires_grad_(True))
+    peer = torch.optim.AdamW([{"params": theirs[:1], "weight_decay": decay}, {"params": theirs[1:], "weight_decay": 0.0}],
+                             lr=0.01, eps=1e-8)
+    heed("heed_adam_new", params, ctypes.byref(AdamOpts(weight_decay=decay, clip_norm=clip)), ctypes.byref(adam))
+    for _ in range(5):
+        grads = [torch.randn(p.shape, dtype=dtype) for p in theirs]
+        flat = [heed.op("heed_reshape", t, (I64 * 2)(1, g.numel()), ctypes.c_int(2)) for t, g in zip(ours, grads)]
+        parts = [heed.op("heed_linear", x, heed.wrap(g.view(1, -1), False), None) for x, g in zip(flat, grads)]
+        heed("heed_tape_backward", heed.tape, heed.op("heed_add", *parts))
+        heed("heed_adam_step", adam, DOUBLE(0.01), heed.pool, None)
+        heed.lib.heed_params_zero_grad(params)
+        heed.reset()
+        for p, g in zip(theirs, grads):
+            p.grad = g.double()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(theirs, clip)
+        peer.step()
+    bad = None
+    for t, p in zip(ours, theirs):
+        # eps stands beside sqrt(v) before the correction here, after it there: 1e-8 of a step, seen in float64
+        bad = bad or differ("weights", read(t, p.detach().to(dtype)), p, 1e-5 * largest(p) if clip else 2e-6 * largest(p))
+    heed.lib.heed_adam_free(adam)
+    heed.lib.heed_params_free(params)
+    return bad
+
+
+def main():
+    path = sys.argv[1]
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 40
+    seed = int(os.environ.get("HEED_SEED", random.randrange(1 << 30)))
+    heed, failed, done = Heed(path), 0, 0
+    heed.lib.heed_adam_free.argtypes = heed.lib.heed_params_free.argtypes = [PTR]
+    heed.lib.heed_tape_reset.argtypes = heed.lib.heed_params_zero_grad.argtypes = [PTR]
+    torch.set_num_threads(1)
+    for i in range(rounds):
+        for dtype in (torch.float64, torch.float32):
+            rng = random.Random(seed + i)
+            torch.manual_seed(seed + i)
+            results = [(name, check_layer(heed, name, *case, dtype)) for name, *case in layers(rng, dtype)]
+            results += [("loss", check_losses(heed, rng, dtype)), ("adam", check_adam(heed, rng, dtype))]
+            for name, bad in results:
+                done += 1
+                if bad:
+                    failed += 1
+                    print(f"HEED_SEED={seed} round {i}, {str(dtype).split('.')[1]}, {name}: {bad}")
+    print(f"{done} comparisons with PyTorch {torch.__version__}, {failed} disagree (HEED_SEED={seed})")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
