@@ -84,7 +84,18 @@ HEED_API HEED_CHECKED heed_status heed_engine_import(heed_engine *engine, heed_i
                                                      heed_import_report *report);
 
 /* ---- train */
-typedef enum heed_recipe { HEED_RECIPE_DEFAULT, HEED_RECIPE_SASREC, HEED_RECIPE_HSTU } heed_recipe;
+typedef enum heed_recipe {
+    HEED_RECIPE_DEFAULT, /* ligr */
+    HEED_RECIPE_SASREC,  /* SASRec with a full softmax: Klenitskiy, Vasilev 2023 */
+    HEED_RECIPE_HSTU,    /* Zhai et al. 2024 */
+    HEED_RECIPE_LIGR,    /* gated residuals, SwiGLU, position and time bias: the default */
+    HEED_RECIPES
+} heed_recipe;
+
+/** "sasrec", "hstu", "ligr"; NULL for a value that is none. The default is named as what it is. */
+HEED_API const char *heed_recipe_name(heed_recipe recipe);
+/** HEED_E_ARG for a name that is none; the message lists them. */
+HEED_API HEED_CHECKED heed_status heed_recipe_find(const char *name, heed_recipe *recipe);
 
 typedef struct heed_train_opts {
     heed_recipe recipe;

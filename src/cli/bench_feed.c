@@ -36,7 +36,7 @@ static const struct hd_flag bench_feed_flags[] = {
      .most = 1000000},
     {"n", 'n', HD_FLAG_COUNT, AT(n), "N", "items of an answer", .fallback = "10", .least = 1,
      .most = 1000},
-    {"recipe", 0, HD_FLAG_CHOICE, AT(recipe), "sasrec|hstu", "of the model", .fallback = "hstu"},
+    {"recipe", 0, HD_FLAG_CHOICE, AT(recipe), "ligr|hstu|sasrec", "of the model", .fallback = "ligr"},
     {0},
 };
 
@@ -70,12 +70,12 @@ static heed_status prepare(heed_engine *engine, const char *log, const struct fe
     heed_import_report imported;
     heed_train_report trained;
     heed_train_opts train = {
-        .recipe = strcmp(o->recipe, "hstu") == 0 ? HEED_RECIPE_HSTU : HEED_RECIPE_SASREC,
         .epochs = 1,
         .seed = 1,
         .progress = *progress,
     };
 
+    HD_TRY(heed_recipe_find(o->recipe, &train.recipe));
     HD_TRY(write_log(log, o));
     HD_TRY(heed_engine_import(engine, HEED_IMPORT_INTERACTIONS, log, &import, &imported));
     return heed_engine_train(engine, &train, &trained);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define STEPS_MAX 10000
+#define ROWS_MAX 4
 
 struct train_options {
     const char *recipe;
@@ -22,14 +23,14 @@ struct train_options {
 #define AT(field) offsetof(struct train_options, field)
 
 static const struct hd_flag bench_train_flags[] = {
-    {"recipe", 0, HD_FLAG_CHOICE, AT(recipe), "sasrec|hstu", "which model; both where not given"},
+    {"recipe", 0, HD_FLAG_CHOICE, AT(recipe), "sasrec|hstu|ligr", "which model; all where not given"},
     {"threads", 0, HD_FLAG_COUNT, AT(threads), "N", "processors to use; all where not given",
      .least = 1, .most = HD_THREADS_MAX},
     {"steps", 0, HD_FLAG_COUNT, AT(steps), "N", "to time, after two that are not", .fallback = "10",
      .least = 1, .most = STEPS_MAX},
-    {"layers", 0, HD_FLAG_COUNT, AT(layers), "N", "blocks; sasrec 2, hstu 2 and 4 where not given",
+    {"layers", 0, HD_FLAG_COUNT, AT(layers), "N", "blocks; 2, hstu also 4, where not given",
      .least = 1},
-    {"heads", 0, HD_FLAG_COUNT, AT(heads), "N", "of attention; sasrec 1, hstu 2 where not given",
+    {"heads", 0, HD_FLAG_COUNT, AT(heads), "N", "of attention; sasrec 1, else 2, where not given",
      .least = 1},
     {"batch", 0, HD_FLAG_COUNT, AT(batch), "N", "histories in a step", .fallback = "128",
      .least = 1, .most = 65536},
@@ -55,7 +56,6 @@ struct row {
  * its forward has two; every other backward is two products for one. */
 static double operations(const struct train_options *o, const struct row *row)
 {
-    bool hstu = strcmp(row->recipe, "hstu") == 0;
     double C = (double)o->dim, rows = 0, pairs = 0;
 
     for (int64_t i = 0; i < o->batch; i++) {
@@ -63,26 +63,27 @@ static double operations(const struct train_options *o, const struct row *row)
         rows += n;
         pairs += n * (n + 1) / 2;
     }
-    double dense = (hstu ? 5 : 6) * C * C; /* u v q k o, or q k v o and two of the FFN */
+    /* hstu: u v q k o; sasrec: q k v o and two of the feed-forward part; ligr: three, and two gates */
+    int products = strcmp(row->recipe, "hstu") == 0 ? 5 : strcmp(row->recipe, "ligr") == 0 ? 9 : 6;
+    double dense = products * C * C;
     double block = 3 * 2 * rows * dense + 3.5 * 2 * 2 * pairs * C;
     return (double)row->layers * block + 3 * 2 * rows * C * (double)o->items;
 }
 
 static heed_status time_row(const struct train_options *o, heed_pool *pool, struct row *row)
 {
-    bool hstu = strcmp(row->recipe, "hstu") == 0;
     struct hd_sequence_train_opts opts = {
-        .config = {.recipe = hstu ? HEED_RECIPE_HSTU : HEED_RECIPE_SASREC,
-                   .dim = o->dim,
+        .config = {.dim = o->dim,
                    .layers = row->layers,
                    .heads = row->heads,
                    .length = o->length},
-        .hyper = {.batch = o->batch, .dropout = hstu ? 0.2 : 0.1, .exact = o->exact},
+        .hyper = {.batch = o->batch, .exact = o->exact},
         .seed = 1,
         .pool = pool,
     };
     double ms[STEPS_MAX];
 
+    HD_TRY(heed_recipe_find(row->recipe, &opts.config.recipe));
     HD_TRY(hd_sequence_bench(&opts, o->items, o->steps, ms, &row->positions));
     row->timing = hd_bench_summary(ms, (int)o->steps);
     row->operations = operations(o, row);
@@ -121,12 +122,13 @@ static void report(const struct hd_cli *cli, struct hd_json_writer *json,
 }
 
 /* The models asked for. */
-static int list_rows(const struct train_options *o, struct row rows[3])
+static int list_rows(const struct train_options *o, struct row rows[ROWS_MAX])
 {
-    static const struct row all[] = {{"sasrec", 2, 1}, {"hstu", 2, 2}, {"hstu", 4, 2}};
+    static const struct row all[ROWS_MAX] = {
+        {"sasrec", 2, 1}, {"hstu", 2, 2}, {"hstu", 4, 2}, {"ligr", 2, 2}};
     int count = 0;
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < ROWS_MAX; i++) {
         if (o->recipe && strcmp(o->recipe, all[i].recipe) != 0)
             continue;
         if (o->layers && i == 2)
@@ -145,7 +147,7 @@ static heed_status bench_train_run(struct hd_cli *cli, const void *given)
 {
     const struct train_options *options = given;
     struct hd_json_writer json = {0};
-    struct row rows[3];
+    struct row rows[ROWS_MAX];
     int count = list_rows(options, rows);
     heed_pool *pool = NULL;
     double peak = 0;

@@ -18,7 +18,7 @@ struct train_options {
 #define AT(field) offsetof(struct train_options, field)
 
 static const struct hd_flag train_flags[] = {
-    {"recipe", 0, HD_FLAG_CHOICE, AT(recipe), "sasrec|hstu", "which model to train"},
+    {"recipe", 0, HD_FLAG_CHOICE, AT(recipe), "ligr|hstu|sasrec", "which model to train"},
     {"epochs", 0, HD_FLAG_COUNT, AT(epochs), "N",
      "passes over the data at most; fewer where validation stops rising", .least = 1},
     {"dim", 0, HD_FLAG_COUNT, AT(dim), "N", "width of an item's vector", .least = 1},
@@ -92,7 +92,7 @@ static heed_status train_run(struct hd_cli *cli, const void *given)
     };
 
     if (options->recipe)
-        opts.recipe = strcmp(options->recipe, "hstu") == 0 ? HEED_RECIPE_HSTU : HEED_RECIPE_SASREC;
+        HD_TRY(heed_recipe_find(options->recipe, &opts.recipe));
     HD_TRY(hd_session_open(&session, cli, "train", false, (int)options->threads));
     opts.progress = session.progress;
     heed_status status = heed_engine_train(session.engine, &opts, &report);

@@ -66,7 +66,7 @@ static heed_status check_options(const heed_train_opts *o)
         return hd_fail(HEED_E_ARG, "train: rate is %g, not 0 to 1000", o->rate);
     if (!(o->dropout < 1))
         return hd_fail(HEED_E_ARG, "train: dropout is %g, not below 1", o->dropout);
-    if (o->recipe < HEED_RECIPE_DEFAULT || o->recipe > HEED_RECIPE_HSTU)
+    if (!heed_recipe_name(o->recipe))
         return hd_fail(HEED_E_ARG, "train: there is no recipe %d", (int)o->recipe);
     return HEED_OK;
 }

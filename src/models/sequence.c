@@ -75,8 +75,6 @@ heed_status hd_sequence_ready(hd_sequence *model)
 }
 
 /* ---- files */
-static const char *const recipe_names[] = {"", "sasrec", "hstu"};
-
 void hd_sequence_describe(const hd_sequence *model, struct hd_sequence_pairs *out)
 {
     const struct hd_sequence_config *c = &model->config;
@@ -88,7 +86,7 @@ void hd_sequence_describe(const hd_sequence *model, struct hd_sequence_pairs *ou
     int64_t n = 0;
 
     out->key[n] = "model", out->value[n++] = "heed.sequence.1";
-    out->key[n] = "recipe", out->value[n++] = recipe_names[c->recipe];
+    out->key[n] = "recipe", out->value[n++] = heed_recipe_name(c->recipe);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++, n++) {
         snprintf(out->text[n], sizeof out->text[n], "%" PRId64, rows[i].value);
         out->key[n] = rows[i].key, out->value[n] = out->text[n];
@@ -204,11 +202,7 @@ static heed_status read_config(const hd_safetensors *file, struct hd_sequence_co
     const char *recipe = hd_safetensors_text(file, "recipe");
     if (!model || strcmp(model, "heed.sequence.1") != 0)
         status = hd_fail(HEED_E_FORMAT, "%s: not a sequence model of this version", path);
-    else if (recipe && strcmp(recipe, "sasrec") == 0)
-        c->recipe = HEED_RECIPE_SASREC;
-    else if (recipe && strcmp(recipe, "hstu") == 0)
-        c->recipe = HEED_RECIPE_HSTU;
-    else
+    else if (!recipe || heed_recipe_find(recipe, &c->recipe) != HEED_OK)
         status = hd_fail(HEED_E_FORMAT, "%s: unknown recipe", path);
     if (status == HEED_OK)
         status = meta_number(file, path, "items", 1, INT32_MAX, &c->items);

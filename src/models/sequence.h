@@ -21,7 +21,7 @@ struct hd_sequence_config {
 
 /* How a model is trained. All zero takes the recipe's own (hd_sequence_hyper_complete). */
 struct hd_sequence_hyper {
-    int64_t epochs, batch;   /* batch: windows a step */
+    int64_t epochs, batch;   /* batch: windows a step; 0: by how many there are, up to 128 */
     int64_t patience;        /* epochs without a better validation before it ends early */
     double rate;             /* Adam's, at its highest */
     double rate_floor;       /* share of it that is left at the last epoch (cosine) */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Two recipes for "what comes next", on the layers of heed/nn.h.
+ * Three recipes for "what comes next", on the layers of heed/nn.h.
  *
  * SASRec+    x = Drop(E[item] sqrt(C) + P[position])
  *   a block  q = LN(x);  h = LN(q + MHA(q, x, x));  x = h + Drop(W2 Drop(relu(W1 h)))
@@ -13,11 +13,20 @@
  *            x = x + Drop(u * LN(a v)) W_o + b_o
  *   the end  cosines of state and items, over a temperature
  *   Zhai et al. 2024, "Actions speak louder than words", section 3.
+ *
+ * LiGR       x = Drop(E[item] sqrt(C) + P[position])
+ *   a block  a = softmax(q k^T / sqrt(D) + p[i - j] + w[bucket(t_i - t_j)]) v,  q, k, v of LN(x)
+ *            x = x + Drop(sigmoid(W_1 x) * (a W_o + b_o))
+ *            x = x + Drop(sigmoid(W_2 x) * (W_d (SiLU(W_g LN(x)) * W_u LN(x)) + b_d))
+ *   the end  s = LN(x);  logits s E^T
+ *   Borisyuk et al. 2025, "From features to transformers" (gated residuals); Shazeer 2020 (SwiGLU);
+ *   the position and time bias are HSTU's.
  */
 #include "models/sequence_net.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #define NORM_EPS 1e-8
 #define UNIT_EPS 1e-6
@@ -28,17 +37,39 @@ static bool is_hstu(const struct hd_sequence_config *c)
     return c->recipe == HEED_RECIPE_HSTU;
 }
 
+static const char *const recipe_names[HEED_RECIPES] = {
+    [HEED_RECIPE_DEFAULT] = "ligr",
+    [HEED_RECIPE_SASREC] = "sasrec",
+    [HEED_RECIPE_HSTU] = "hstu",
+    [HEED_RECIPE_LIGR] = "ligr",
+};
+
+const char *heed_recipe_name(heed_recipe recipe)
+{
+    return recipe >= 0 && recipe < HEED_RECIPES ? recipe_names[recipe] : NULL;
+}
+
+heed_status heed_recipe_find(const char *name, heed_recipe *recipe)
+{
+    for (int i = HEED_RECIPE_SASREC; i < HEED_RECIPES; i++)
+        if (strcmp(name, recipe_names[i]) == 0) {
+            *recipe = (heed_recipe)i;
+            return HEED_OK;
+        }
+    return hd_fail(HEED_E_ARG, "recipe: \"%.40s\" is none of sasrec, hstu, ligr", name);
+}
+
 heed_status hd_sequence_config_complete(struct hd_sequence_config *c)
 {
     if (c->recipe == HEED_RECIPE_DEFAULT)
-        c->recipe = HEED_RECIPE_HSTU;
-    if (c->recipe != HEED_RECIPE_SASREC && c->recipe != HEED_RECIPE_HSTU)
-        return hd_fail(HEED_E_ARG, "sequence: recipe %d is none of sasrec, hstu", (int)c->recipe);
+        c->recipe = HEED_RECIPE_LIGR;
+    if (!heed_recipe_name(c->recipe))
+        return hd_fail(HEED_E_ARG, "sequence: there is no recipe %d", (int)c->recipe);
     c->dim = c->dim ? c->dim : 64;
     c->layers = c->layers ? c->layers : is_hstu(c) ? 4 : 2;
-    c->heads = c->heads ? c->heads : is_hstu(c) ? 2 : 1;
+    c->heads = c->heads ? c->heads : c->recipe == HEED_RECIPE_SASREC ? 1 : 2;
     c->length = c->length ? c->length : 200;
-    c->timed = c->timed && is_hstu(c);
+    c->timed = c->timed && c->recipe != HEED_RECIPE_SASREC;
     if (c->items < 1)
         return hd_fail(HEED_E_ARG, "sequence: a catalogue of %lld items", (long long)c->items);
     if (c->dim < 1 || c->dim > HD_SEQUENCE_DIM_MAX)
@@ -86,49 +117,84 @@ static heed_status bind(const struct binder *b, const char *name, int64_t rows, 
 }
 
 #define WEIGHT(name, rows, cols, field)                                                            \
-    HD_TRY(bind(&b, name, rows, cols, HEED_INIT_NORMAL, 0.02, &(field)))
+    HD_TRY(bind(b, name, rows, cols, HEED_INIT_NORMAL, 0.02, &(field)))
 #define NORM(name, gain, offset)                                                                   \
-    HD_TRY(bind(&b, name ".gain", C, 0, HEED_INIT_ONES, 1, &(gain)));                              \
-    HD_TRY(bind(&b, name ".bias", C, 0, HEED_INIT_ZEROS, 0, &(offset)))
-#define BIAS(name, field) HD_TRY(bind(&b, name, C, 0, HEED_INIT_ZEROS, 0, &(field)))
+    HD_TRY(bind(b, name ".gain", C, 0, HEED_INIT_ONES, 1, &(gain)));                               \
+    HD_TRY(bind(b, name ".bias", C, 0, HEED_INIT_ZEROS, 0, &(offset)))
+#define BIAS(name, field) HD_TRY(bind(b, name, C, 0, HEED_INIT_ZEROS, 0, &(field)))
+
+static heed_status bind_biases(const struct binder *b, const struct hd_sequence_config *config,
+                               struct hd_sequence_block *w)
+{
+    WEIGHT("position_bias", config->heads, config->length, w->position_bias);
+    if (config->timed)
+        WEIGHT("time_bias", config->heads, HD_TIME_BUCKETS, w->time_bias);
+    return HEED_OK;
+}
+
+static heed_status bind_sasrec(const struct binder *b, int64_t C, struct hd_sequence_block *w)
+{
+    WEIGHT("q", C, C, w->q);
+    WEIGHT("k", C, C, w->k);
+    WEIGHT("v", C, C, w->v);
+    WEIGHT("o", C, C, w->o);
+    BIAS("o.bias", w->o_bias);
+    NORM("ff_norm", w->ff_gain, w->ff_bias);
+    WEIGHT("up", C, C, w->up);
+    BIAS("up.bias", w->up_bias);
+    WEIGHT("down", C, C, w->down);
+    BIAS("down.bias", w->down_bias);
+    return HEED_OK;
+}
+
+static heed_status bind_hstu(const struct binder *b, int64_t C, struct hd_sequence_block *w)
+{
+    WEIGHT("uvqk", 4 * C, C, w->uvqk);
+    NORM("out_norm", w->out_gain, w->out_bias);
+    HD_TRY(bind(b, "o", C, C, HEED_INIT_XAVIER_UNIFORM, 1, &w->o));
+    BIAS("o.bias", w->o_bias);
+    return HEED_OK;
+}
+
+static heed_status bind_ligr(const struct binder *b, int64_t C, struct hd_sequence_block *w)
+{
+    WEIGHT("qkv", 3 * C, C, w->qkv);
+    WEIGHT("o", C, C, w->o);
+    BIAS("o.bias", w->o_bias);
+    WEIGHT("attention_gate", C, C, w->attention_gate);
+    NORM("ff_norm", w->ff_gain, w->ff_bias);
+    WEIGHT("up", C, C, w->up);
+    WEIGHT("gate", C, C, w->gate);
+    WEIGHT("down", C, C, w->down);
+    BIAS("down.bias", w->down_bias);
+    WEIGHT("ff_gate", C, C, w->ff_gate);
+    return HEED_OK;
+}
 
 heed_status hd_sequence_net_bind(struct hd_sequence_net *net,
                                  const struct hd_sequence_config *config, heed_params *params,
                                  bool create)
 {
-    struct binder b = {params, create, -1};
-    int64_t C = config->dim, H = config->heads;
+    struct binder binder = {params, create, -1}, *b = &binder;
+    int64_t C = config->dim;
 
     *net = (struct hd_sequence_net){.config = *config};
     WEIGHT("item", config->items, C, net->item);
     if (!is_hstu(config))
         WEIGHT("position", config->length, C, net->position);
-    for (int l = 0; l < config->layers; l++) {
-        struct hd_sequence_block *block = &net->block[l];
-        b.layer = l;
-        NORM("norm", block->norm_gain, block->norm_bias);
-        if (is_hstu(config)) {
-            WEIGHT("uvqk", 4 * C, C, block->uvqk);
-            WEIGHT("position_bias", H, config->length, block->position_bias);
-            if (config->timed)
-                WEIGHT("time_bias", H, HD_TIME_BUCKETS, block->time_bias);
-            NORM("out_norm", block->out_gain, block->out_bias);
-            HD_TRY(bind(&b, "o", C, C, HEED_INIT_XAVIER_UNIFORM, 1, &block->o));
-            BIAS("o.bias", block->o_bias);
-        } else {
-            WEIGHT("q", C, C, block->q);
-            WEIGHT("k", C, C, block->k);
-            WEIGHT("v", C, C, block->v);
-            WEIGHT("o", C, C, block->o);
-            BIAS("o.bias", block->o_bias);
-            NORM("ff_norm", block->ff_gain, block->ff_bias);
-            WEIGHT("ff1", C, C, block->ff1);
-            BIAS("ff1.bias", block->ff1_bias);
-            WEIGHT("ff2", C, C, block->ff2);
-            BIAS("ff2.bias", block->ff2_bias);
-        }
+    for (b->layer = 0; b->layer < config->layers; b->layer++) {
+        struct hd_sequence_block *w = &net->block[b->layer];
+        NORM("norm", w->norm_gain, w->norm_bias);
+        if (config->recipe != HEED_RECIPE_SASREC)
+            HD_TRY(bind_biases(b, config, w));
+        if (config->recipe == HEED_RECIPE_SASREC)
+            HD_TRY(bind_sasrec(b, C, w));
+        else if (is_hstu(config))
+            HD_TRY(bind_hstu(b, C, w));
+        else
+            HD_TRY(bind_ligr(b, C, w));
     }
-    b.layer = -1;
+    b->layer = -1;
     NORM("final", net->final_gain, net->final_bias);
     return HEED_OK;
 }
@@ -139,61 +205,71 @@ static heed_status split_heads(heed_tape *tape, heed_tensor *x, int64_t H, heed_
     return heed_reshape(tape, x, (int64_t[]){x->dim[0], H, x->dim[1] / H}, 3, out);
 }
 
-static heed_status attend(heed_tape *tape, heed_tensor *q, heed_tensor *k, heed_tensor *v,
-                          const struct hd_sequence_net *net, const struct hd_sequence_block *block,
-                          const struct hd_sequence_batch *batch, double dropout,
-                          heed_tensor **out, heed_tensor **weights)
-{
-    int64_t N = q->dim[0], C = q->dim[1], H = net->config.heads;
-    heed_attention_bias bias = {block->position_bias, block->time_bias};
-    heed_attention_opts opts = {
-        .weight = is_hstu(&net->config) ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX,
-        .causal = true,
-        .offsets = batch->offset,
-        .sequences = batch->sequences,
-        .key_times = block->time_bias ? batch->time : NULL,
-        .query_times = block->time_bias ? batch->query : NULL,
-        .dropout = is_hstu(&net->config) ? 0 : dropout,
-    };
+/* What the parts of a pass share. */
+struct pass {
+    heed_tape *tape;
+    const struct hd_sequence_net *net;
+    const struct hd_sequence_batch *batch;
+    double dropout;
+    struct hd_sequence_trace *trace; /* or NULL */
+};
 
-    HD_TRY(split_heads(tape, q, H, &q));
-    HD_TRY(split_heads(tape, k, H, &k));
-    HD_TRY(split_heads(tape, v, H, &v));
-    HD_TRY(heed_attention(tape, q, k, v, &bias, &opts, out, weights));
-    return heed_reshape(tape, *out, (int64_t[]){N, C}, 2, out);
+/* Attention of layer l, (N, C) in and out. */
+static heed_status attend(const struct pass *p, int l, heed_tensor *q, heed_tensor *k,
+                          heed_tensor *v, heed_tensor **out)
+{
+    const struct hd_sequence_block *w = &p->net->block[l];
+    int64_t N = q->dim[0], C = q->dim[1], H = p->net->config.heads;
+    bool hstu = is_hstu(&p->net->config);
+    heed_attention_bias bias = {w->position_bias, w->time_bias};
+    heed_attention_opts opts = {
+        .weight = hstu ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX,
+        .causal = true,
+        .offsets = p->batch->offset,
+        .sequences = p->batch->sequences,
+        .key_times = w->time_bias ? p->batch->time : NULL,
+        .query_times = w->time_bias ? p->batch->query : NULL,
+        .dropout = hstu ? 0 : p->dropout,
+    };
+    heed_tensor *qh, *kh, *vh;
+
+    HD_TRY(split_heads(p->tape, q, H, &qh));
+    HD_TRY(split_heads(p->tape, k, H, &kh));
+    HD_TRY(split_heads(p->tape, v, H, &vh));
+    HD_TRY(heed_attention(p->tape, qh, kh, vh, &bias, &opts, out,
+                          p->trace ? &p->trace->layer[l].weights : NULL));
+    HD_TRY(heed_reshape(p->tape, *out, (int64_t[]){N, C}, 2, out));
+    if (p->trace)
+        p->trace->layer[l].v = v, p->trace->layer[l].out = *out;
+    return HEED_OK;
 }
 
-static heed_status sasrec_block(heed_tape *tape, const struct hd_sequence_net *net, int l,
-                                const struct hd_sequence_batch *batch, double dropout,
-                                heed_tensor **x, struct hd_sequence_trace *trace)
+static heed_status sasrec_block(const struct pass *p, int l, heed_tensor **x)
 {
-    const struct hd_sequence_block *w = &net->block[l];
+    const struct hd_sequence_block *w = &p->net->block[l];
+    heed_tape *tape = p->tape;
     heed_tensor *xq, *q, *k, *v, *a, *h, *f;
 
     HD_TRY(heed_layer_norm(tape, *x, w->norm_gain, w->norm_bias, NORM_EPS, &xq));
     HD_TRY(heed_linear(tape, xq, w->q, NULL, &q));
     HD_TRY(heed_linear(tape, *x, w->k, NULL, &k));
     HD_TRY(heed_linear(tape, *x, w->v, NULL, &v));
-    HD_TRY(attend(tape, q, k, v, net, w, batch, dropout, &a,
-                  trace ? &trace->layer[l].weights : NULL));
-    if (trace)
-        trace->layer[l].v = v, trace->layer[l].out = a;
+    HD_TRY(attend(p, l, q, k, v, &a));
     HD_TRY(heed_linear(tape, a, w->o, w->o_bias, &h));
     HD_TRY(heed_add(tape, xq, h, &h));
     HD_TRY(heed_layer_norm(tape, h, w->ff_gain, w->ff_bias, NORM_EPS, &h));
-    HD_TRY(heed_linear(tape, h, w->ff1, w->ff1_bias, &f));
+    HD_TRY(heed_linear(tape, h, w->up, w->up_bias, &f));
     HD_TRY(heed_relu(tape, f, &f));
-    HD_TRY(heed_dropout(tape, f, dropout, &f));
-    HD_TRY(heed_linear(tape, f, w->ff2, w->ff2_bias, &f));
-    return heed_dropout_add(tape, h, f, dropout, x);
+    HD_TRY(heed_dropout(tape, f, p->dropout, &f));
+    HD_TRY(heed_linear(tape, f, w->down, w->down_bias, &f));
+    return heed_dropout_add(tape, h, f, p->dropout, x);
 }
 
-static heed_status hstu_block(heed_tape *tape, const struct hd_sequence_net *net, int l,
-                              const struct hd_sequence_batch *batch, double dropout,
-                              heed_tensor **x, struct hd_sequence_trace *trace)
+static heed_status hstu_block(const struct pass *p, int l, heed_tensor **x)
 {
-    const struct hd_sequence_block *w = &net->block[l];
-    int64_t C = net->config.dim;
+    const struct hd_sequence_block *w = &p->net->block[l];
+    int64_t C = p->net->config.dim;
+    heed_tape *tape = p->tape;
     heed_tensor *h, *u, *v, *q, *k, *a;
 
     HD_TRY(heed_layer_norm(tape, *x, w->norm_gain, w->norm_bias, NORM_EPS, &h));
@@ -203,13 +279,10 @@ static heed_status hstu_block(heed_tape *tape, const struct hd_sequence_net *net
     HD_TRY(heed_slice(tape, h, 1, C, C, &v));
     HD_TRY(heed_slice(tape, h, 1, 2 * C, C, &q));
     HD_TRY(heed_slice(tape, h, 1, 3 * C, C, &k));
-    HD_TRY(attend(tape, q, k, v, net, w, batch, dropout, &a,
-                  trace ? &trace->layer[l].weights : NULL));
-    if (trace)
-        trace->layer[l].v = v, trace->layer[l].out = a;
+    HD_TRY(attend(p, l, q, k, v, &a));
     HD_TRY(heed_layer_norm(tape, a, w->out_gain, w->out_bias, NORM_EPS, &a));
     HD_TRY(heed_mul(tape, u, a, &a));
-    HD_TRY(heed_dropout(tape, a, dropout, &a));
+    HD_TRY(heed_dropout(tape, a, p->dropout, &a));
     HD_TRY(heed_linear(tape, a, w->o, w->o_bias, &a));
     return heed_add(tape, *x, a, x);
 }
@@ -225,18 +298,62 @@ static heed_status add_probe(heed_tape *tape, heed_tensor *x, heed_tensor **out)
     return heed_add(tape, x, probe, out);
 }
 
+/* sigmoid(W x) * y */
+static heed_status gated(heed_tape *tape, heed_tensor *x, heed_tensor *w, heed_tensor *y,
+                         heed_tensor **out)
+{
+    heed_tensor *g;
+
+    HD_TRY(heed_linear(tape, x, w, NULL, &g));
+    HD_TRY(heed_sigmoid(tape, g, &g));
+    return heed_mul(tape, g, y, out);
+}
+
+static heed_status ligr_block(const struct pass *p, int l, heed_tensor **x)
+{
+    const struct hd_sequence_block *w = &p->net->block[l];
+    int64_t C = p->net->config.dim;
+    heed_tape *tape = p->tape;
+    heed_tensor *h, *q, *k, *v, *a, *g, *f;
+
+    HD_TRY(heed_layer_norm(tape, *x, w->norm_gain, w->norm_bias, NORM_EPS, &h));
+    HD_TRY(heed_linear(tape, h, w->qkv, NULL, &h));
+    HD_TRY(heed_slice(tape, h, 1, 0, C, &q));
+    HD_TRY(heed_slice(tape, h, 1, C, C, &k));
+    HD_TRY(heed_slice(tape, h, 1, 2 * C, C, &v));
+    HD_TRY(attend(p, l, q, k, v, &a));
+    HD_TRY(heed_linear(tape, a, w->o, w->o_bias, &a));
+    HD_TRY(gated(tape, *x, w->attention_gate, a, &a));
+    HD_TRY(heed_dropout_add(tape, *x, a, p->dropout, x));
+
+    HD_TRY(heed_layer_norm(tape, *x, w->ff_gain, w->ff_bias, NORM_EPS, &h));
+    HD_TRY(heed_linear(tape, h, w->up, NULL, &f));
+    HD_TRY(heed_linear(tape, h, w->gate, NULL, &g));
+    HD_TRY(heed_swiglu(tape, g, f, &f));
+    HD_TRY(heed_linear(tape, f, w->down, w->down_bias, &f));
+    HD_TRY(gated(tape, *x, w->ff_gate, f, &f));
+    return heed_dropout_add(tape, *x, f, p->dropout, x);
+}
+
+static heed_status (*const blocks[HEED_RECIPES])(const struct pass *p, int l, heed_tensor **x) = {
+    [HEED_RECIPE_SASREC] = sasrec_block,
+    [HEED_RECIPE_HSTU] = hstu_block,
+    [HEED_RECIPE_LIGR] = ligr_block,
+};
+
 heed_status hd_sequence_forward(heed_tape *tape, const struct hd_sequence_net *net,
                                 const struct hd_sequence_batch *batch, double dropout,
                                 heed_tensor **state, struct hd_sequence_trace *trace)
 {
     const struct hd_sequence_config *config = &net->config;
     int64_t N = batch->offset[batch->sequences];
-    heed_tensor *x, *p;
+    const struct pass pass = {tape, net, batch, dropout, trace};
+    heed_tensor *x, *where;
 
     HD_TRY(heed_embedding(tape, net->item, batch->item, N, sqrt((double)config->dim), &x));
     if (net->position) {
-        HD_TRY(heed_embedding(tape, net->position, batch->position, N, 1, &p));
-        HD_TRY(heed_add(tape, x, p, &x));
+        HD_TRY(heed_embedding(tape, net->position, batch->position, N, 1, &where));
+        HD_TRY(heed_add(tape, x, where, &x));
     }
     if (trace) {
         HD_TRY(add_probe(tape, x, &x));
@@ -244,8 +361,7 @@ heed_status hd_sequence_forward(heed_tape *tape, const struct hd_sequence_net *n
     }
     HD_TRY(heed_dropout(tape, x, dropout, &x));
     for (int l = 0; l < config->layers; l++)
-        HD_TRY(is_hstu(config) ? hstu_block(tape, net, l, batch, dropout, &x, trace)
-                               : sasrec_block(tape, net, l, batch, dropout, &x, trace));
+        HD_TRY(blocks[config->recipe](&pass, l, &x));
     HD_TRY(heed_layer_norm(tape, x, net->final_gain, net->final_bias, NORM_EPS, &x));
     if (is_hstu(config))
         HD_TRY(heed_l2_normalize(tape, x, UNIT_EPS, &x));

@@ -17,22 +17,27 @@
 #define HD_SEQUENCE_LENGTH_MAX 8192
 #define HD_TIME_BUCKETS 129 /* what heed_time_bucket_log() returns at most, plus one */
 
+/* Which of these a block has is its recipe's; the rest are NULL. */
 struct hd_sequence_block {
-    heed_tensor *norm_gain, *norm_bias; /* (C) */
-    heed_tensor *q, *k, *v, *o;         /* SASRec: (C, C) */
-    heed_tensor *ff_gain, *ff_bias;     /* SASRec: (C) */
-    heed_tensor *ff1, *ff1_bias, *ff2, *ff2_bias; /* SASRec: (C, C), (C) */
-    heed_tensor *uvqk;                            /* HSTU: (4 C, C) */
-    heed_tensor *out_gain, *out_bias;             /* HSTU: (C) */
-    heed_tensor *o_bias;                          /* (C) */
-    heed_tensor *position_bias;                   /* HSTU: (H, length) */
-    heed_tensor *time_bias;                       /* HSTU: (H, HD_TIME_BUCKETS), or NULL */
+    heed_tensor *norm_gain, *norm_bias; /* (C): before attention */
+    heed_tensor *q, *k, *v;             /* sasrec: (C, C) */
+    heed_tensor *qkv;                   /* ligr: (3 C, C) */
+    heed_tensor *uvqk;                  /* hstu: (4 C, C) */
+    heed_tensor *o, *o_bias;            /* (C, C), (C) */
+    heed_tensor *position_bias;         /* hstu, ligr: (H, length) */
+    heed_tensor *time_bias;             /* hstu, ligr: (H, HD_TIME_BUCKETS), or NULL */
+    heed_tensor *out_gain, *out_bias;   /* hstu: (C), after attention */
+    heed_tensor *ff_gain, *ff_bias;     /* sasrec, ligr: (C), before the feed-forward part */
+    heed_tensor *up, *up_bias;          /* sasrec, ligr: (C, C); sasrec: (C) */
+    heed_tensor *gate;                  /* ligr: (C, C), SwiGLU's */
+    heed_tensor *down, *down_bias;      /* sasrec, ligr: (C, C), (C) */
+    heed_tensor *attention_gate, *ff_gate; /* ligr: (C, C), of the residual sums */
 };
 
 struct hd_sequence_net {
     struct hd_sequence_config config;
     heed_tensor *item;                    /* (V, C): what is read, and what is scored against */
-    heed_tensor *position;                /* (length, C): SASRec */
+    heed_tensor *position;                /* (length, C): sasrec, ligr */
     heed_tensor *final_gain, *final_bias; /* (C) */
     struct hd_sequence_block block[HD_SEQUENCE_LAYERS_MAX];
 };

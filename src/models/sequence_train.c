@@ -30,6 +30,11 @@
 
 #define LANES 8
 
+#define BATCH_MAX 65535
+#define BATCH_ORDINARY 128
+#define BATCH_LEAST 16
+#define STEPS_WANTED 48 /* of an epoch, where the batch is left to us: fewer learn too little */
+
 /* Streams of random numbers, so that no two uses share one. */
 enum { STREAM_WINDOWS = 1, STREAM_DROPOUT = 2 };
 
@@ -495,7 +500,7 @@ static heed_status run_epochs(struct trainer *t)
 static heed_status trainer_init(struct trainer *t)
 {
     const struct hd_histories *h = t->hist;
-    int64_t L = t->config.length, B = t->hyper.batch;
+    int64_t L = t->config.length;
 
     heed_adam_opts adam = {
         .beta2 = t->hyper.beta2,
@@ -516,10 +521,9 @@ static heed_status trainer_init(struct trainer *t)
     for (int64_t u = 0; u < h->users; u++)
         t->windows_max += hd_split_train_count(h, u) / (L - L / 4) + 2;
     t->window = hd_alloc((size_t)t->windows_max, sizeof *t->window);
-    t->pass = hd_alloc((size_t)B, sizeof *t->pass);
     t->rank = hd_alloc((size_t)h->users * SHARES, sizeof *t->rank);
     t->ranks = hd_alloc((size_t)h->users, sizeof *t->ranks);
-    if (!t->worker || !t->window || !t->pass || !t->rank || !t->ranks)
+    if (!t->worker || !t->window || !t->rank || !t->ranks)
         return hd_fail(HEED_E_NOMEM, "train: no memory for %" PRId64 " windows", t->windows_max);
     for (int i = 0; i < t->workers; i++) {
         struct worker *w = &t->worker[i];
@@ -532,9 +536,18 @@ static heed_status trainer_init(struct trainer *t)
                            h->items);
     }
     cut_epoch(t, 0);
-    t->steps_per_epoch = (t->windows + B - 1) / B;
     if (t->windows == 0)
         return hd_fail(HEED_E_STATE, "train: nothing to learn from: no user has two events");
+    if (t->hyper.batch == 0) {
+        int64_t batch = t->windows / STEPS_WANTED;
+        t->hyper.batch = batch < BATCH_LEAST      ? BATCH_LEAST
+                         : batch > BATCH_ORDINARY ? BATCH_ORDINARY
+                                                  : batch;
+    }
+    t->steps_per_epoch = (t->windows + t->hyper.batch - 1) / t->hyper.batch;
+    t->pass = hd_alloc((size_t)t->hyper.batch, sizeof *t->pass);
+    if (!t->pass)
+        return hd_fail(HEED_E_NOMEM, "train: no memory for a batch of %" PRId64, t->hyper.batch);
     return HEED_OK;
 }
 
@@ -558,20 +571,26 @@ static void trainer_clear(struct trainer *t)
     hd_free(t->ranks);
 }
 
+/* What each recipe was published with; ligr's is chosen on ml-1m's validation. */
+static const struct hd_sequence_hyper recipe_hyper[HEED_RECIPES] = {
+    [HEED_RECIPE_SASREC] = {.epochs = 100, .rate = 1e-3, .dropout = 0.1, .beta2 = 0.999},
+    [HEED_RECIPE_HSTU] = {.epochs = 100, .rate = 1e-3, .dropout = 0.2, .beta2 = 0.98},
+    [HEED_RECIPE_LIGR] = {.epochs = 30, .rate = 3e-3, .dropout = 0.2, .beta2 = 0.999},
+};
+
 heed_status hd_sequence_hyper_complete(struct hd_sequence_hyper *y, heed_recipe recipe)
 {
-    bool hstu = recipe == HEED_RECIPE_HSTU;
+    const struct hd_sequence_hyper *own = &recipe_hyper[recipe];
 
-    y->epochs = y->epochs ? y->epochs : 100;
-    y->batch = y->batch ? y->batch : 128;
+    y->epochs = y->epochs ? y->epochs : own->epochs;
     y->patience = y->patience ? y->patience : 10;
-    y->rate = y->rate != 0 ? y->rate : 1e-3;
-    y->dropout = y->dropout < 0 ? 0 : y->dropout > 0 ? y->dropout : hstu ? 0.2 : 0.1;
-    y->beta2 = y->beta2 != 0 ? y->beta2 : hstu ? 0.98 : 0.999;
+    y->rate = y->rate != 0 ? y->rate : own->rate;
+    y->dropout = y->dropout < 0 ? 0 : y->dropout > 0 ? y->dropout : own->dropout;
+    y->beta2 = y->beta2 != 0 ? y->beta2 : own->beta2;
     if (y->epochs < 1 || y->epochs > 100000)
         return hd_fail(HEED_E_ARG, "train: epochs %" PRId64 " is not 1 to 100000", y->epochs);
-    if (y->batch < 1 || y->batch > 65535)
-        return hd_fail(HEED_E_ARG, "train: batch %" PRId64 " is not 1 to 65535", y->batch);
+    if (y->batch < 0 || y->batch > BATCH_MAX)
+        return hd_fail(HEED_E_ARG, "train: batch %" PRId64 " is not 1 to %d", y->batch, BATCH_MAX);
     if (!(y->rate > 0 && y->rate <= 1))
         return hd_fail(HEED_E_ARG, "train: rate %g is not above 0 and up to 1", y->rate);
     if (!(y->dropout < 1))
@@ -603,7 +622,7 @@ heed_status hd_sequence_train(const struct hd_histories *histories,
     if (status == HEED_OK) {
         double seconds = now_s() - began;
         *report = (heed_train_report){
-            .recipe = t.config.recipe == HEED_RECIPE_HSTU ? "hstu" : "sasrec",
+            .recipe = heed_recipe_name(t.config.recipe),
             .seed = opts->seed,
             .threads = t.workers,
             .epochs = t.epoch,
@@ -643,6 +662,7 @@ heed_status hd_sequence_bench(const struct hd_sequence_train_opts *opts, int64_t
     t.config.items = items;
     HD_TRY(hd_sequence_config_complete(&t.config));
     HD_TRY(hd_sequence_hyper_complete(&t.hyper, t.config.recipe));
+    t.hyper.batch = t.hyper.batch ? t.hyper.batch : BATCH_ORDINARY;
     /* Each user's window is its training events; two more stand for validation and test. */
     for (int64_t i = 0; i < t.hyper.batch; i++)
         events += hd_sequence_bench_length(i, t.config.length) + 3;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The whole sequence network, both recipes, with and without a time bias: the gradient of every
+ * The whole sequence network, every recipe, with and without a time bias: the gradient of every
  * number of every parameter against central differences in float64, through the loss that trains
  * it. Steps are cbrt(eps); the bound is 1e-6 of the largest gradient of the tensor, since a
  * difference of losses carries the error of the whole loss. */
@@ -103,5 +103,6 @@ int main(void)
         asked[i] = when[i] + 5000;
     }
     return check(HEED_RECIPE_SASREC, false) | check(HEED_RECIPE_HSTU, false) |
-           check(HEED_RECIPE_HSTU, true);
+           check(HEED_RECIPE_HSTU, true) | check(HEED_RECIPE_LIGR, false) |
+           check(HEED_RECIPE_LIGR, true);
 }

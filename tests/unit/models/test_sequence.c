@@ -56,6 +56,8 @@ static struct hd_sequence_train_opts small(heed_recipe recipe)
     };
 }
 
+static const heed_recipe recipes[] = {HEED_RECIPE_SASREC, HEED_RECIPE_HSTU, HEED_RECIPE_LIGR};
+
 static char folder[] = "/tmp/heed-sequence-XXXXXX";
 
 static const char *in_folder(const char *name)
@@ -102,10 +104,9 @@ static void test_learns_the_ring(void **state)
 {
     (void)state;
     static struct ring ring;
-    const heed_recipe recipes[] = {HEED_RECIPE_SASREC, HEED_RECIPE_HSTU};
-
-    for (int i = 0; i < 4; i++) {
-        struct hd_sequence_train_opts opts = small(recipes[i % 2]);
+    for (int i = 0; i < 6; i++) {
+        bool timed = i >= 3;
+        struct hd_sequence_train_opts opts = small(recipes[i % 3]);
         heed_train_report report;
         hd_sequence *model;
         hd_sequence_reader *reader;
@@ -113,16 +114,16 @@ static void test_learns_the_ring(void **state)
         int32_t past[EVENTS_MAX];
         int32_t best = 0;
 
-        ring_init(&ring, i >= 2);
+        ring_init(&ring, timed);
         assert_ok(hd_sequence_train(&ring.h, &opts, &model, &report));
-        print_message("# recipe %d timed %d: valid ndcg@10 %.4f\n", i % 2, i >= 2,
+        print_message("# %s timed %d: valid ndcg@10 %.4f\n", report.recipe, timed,
                       report.valid_ndcg10);
         assert_true(report.valid_ndcg10 > 0.97);
         /* Ask it: a past that ends at item 10 goes on with 13. */
         for (int e = 0; e < 30; e++)
             past[e] = (int32_t)((10 + 3 * (e - 29) + 3 * ITEMS) % ITEMS);
         assert_ok(hd_sequence_reader_new(model, &reader));
-        assert_ok(hd_sequence_score(reader, past, i >= 2 ? ring.time : NULL, 30,
+        assert_ok(hd_sequence_score(reader, past, timed ? ring.time : NULL, 30,
                                     ring.time[30], scores));
         for (int32_t v = 0; v < ITEMS; v++)
             best = scores[v] > scores[best] ? v : best;
@@ -150,9 +151,7 @@ static void train_to(struct hd_sequence_train_opts *opts, int threads, const cha
 static void test_threads_do_not_change_the_bits(void **state)
 {
     (void)state;
-    const heed_recipe recipes[] = {HEED_RECIPE_SASREC, HEED_RECIPE_HSTU};
-
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         struct hd_sequence_train_opts opts = small(recipes[i]);
         opts.hyper.epochs = 3;
         opts.hyper.ema_decay = 0.9;
@@ -175,7 +174,7 @@ static void test_resume_is_exact(void **state)
 {
     (void)state;
     static struct ring ring;
-    struct hd_sequence_train_opts opts = small(HEED_RECIPE_HSTU);
+    struct hd_sequence_train_opts opts = small(HEED_RECIPE_LIGR);
 
     opts.hyper.epochs = 5;
     opts.hyper.ema_decay = 0.95;
