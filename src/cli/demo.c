@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define READER "u53" /* of the town of this seed: fond of gardens, tired of the council */
+#define READER "u6" /* of the town of this seed: one whose reasons show both signs */
 
 struct demo_options {
     const char *folder;
