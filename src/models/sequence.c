@@ -319,12 +319,13 @@ heed_status hd_sequence_parts(const hd_sequence *model, heed_tape *tape,
     heed_tensor *state;
 
     HD_TRY(check_history(model, items, count));
-    int64_t n = fill_window(model, rows, items, times, count, now);
+    fill_window(model, rows, items, times, count, now);
     struct hd_sequence_batch batch = hd_sequence_rows_batch(rows);
+    batch.last = true;
     heed_tape_reset(tape);
     heed_tape_record(tape, false);
     HD_TRY(hd_sequence_forward(tape, &model->net, &batch, 0, &state, NULL));
-    const float *last = (const float *)state->data + (n - 1) * state->stride[0];
+    const float *last = state->data;
     for (int64_t v = 0; v < V; v++)
         network[v] = (float)k->dot(last, model->output + v * C, (size_t)C);
     k->softmax(network, network, (size_t)V);

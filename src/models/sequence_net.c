@@ -214,12 +214,33 @@ struct pass {
     struct hd_sequence_trace *trace; /* or NULL */
 };
 
-/* Attention of layer l, (N, C) in and out. */
+/* In the last block of an answer all rows are keys, but only the last one asks and goes on. */
+static bool asks_last(const struct pass *p, int l)
+{
+    return p->batch->last && l == p->net->config.layers - 1;
+}
+
+static heed_status last_row(const struct pass *p, heed_tensor *x, heed_tensor **out)
+{
+    return heed_slice(p->tape, x, 0, x->dim[0] - 1, 1, out);
+}
+
+/* `count` of the outputs of a layer that makes several things at once: those rows of its weight. */
+static heed_status linear_part(const struct pass *p, heed_tensor *x, heed_tensor *w, int64_t from,
+                               int64_t count, heed_tensor **out)
+{
+    heed_tensor *rows;
+
+    HD_TRY(heed_slice(p->tape, w, 0, from, count, &rows));
+    return heed_linear(p->tape, x, rows, NULL, out);
+}
+
+/* Attention of layer l, (N, C) in and out; q is (1, C) where only the last row asks. */
 static heed_status attend(const struct pass *p, int l, heed_tensor *q, heed_tensor *k,
                           heed_tensor *v, heed_tensor **out)
 {
     const struct hd_sequence_block *w = &p->net->block[l];
-    int64_t N = q->dim[0], C = q->dim[1], H = p->net->config.heads;
+    int64_t T = q->dim[0], S = k->dim[0], C = q->dim[1], H = p->net->config.heads, D = C / H;
     bool hstu = is_hstu(&p->net->config);
     heed_attention_bias bias = {w->position_bias, w->time_bias};
     heed_attention_opts opts = {
@@ -233,12 +254,20 @@ static heed_status attend(const struct pass *p, int l, heed_tensor *q, heed_tens
     };
     heed_tensor *qh, *kh, *vh;
 
-    HD_TRY(split_heads(p->tape, q, H, &qh));
-    HD_TRY(split_heads(p->tape, k, H, &kh));
-    HD_TRY(split_heads(p->tape, v, H, &vh));
+    if (asks_last(p, l)) { /* one sequence: the query's place counts from the keys' end */
+        opts.offsets = NULL, opts.sequences = 0;
+        opts.query_times = opts.query_times ? opts.query_times + S - T : NULL;
+        HD_TRY(heed_reshape(p->tape, q, (int64_t[]){1, T, H, D}, 4, &qh));
+        HD_TRY(heed_reshape(p->tape, k, (int64_t[]){1, S, H, D}, 4, &kh));
+        HD_TRY(heed_reshape(p->tape, v, (int64_t[]){1, S, H, D}, 4, &vh));
+    } else {
+        HD_TRY(split_heads(p->tape, q, H, &qh));
+        HD_TRY(split_heads(p->tape, k, H, &kh));
+        HD_TRY(split_heads(p->tape, v, H, &vh));
+    }
     HD_TRY(heed_attention(p->tape, qh, kh, vh, &bias, &opts, out,
                           p->trace ? &p->trace->layer[l].weights : NULL));
-    HD_TRY(heed_reshape(p->tape, *out, (int64_t[]){N, C}, 2, out));
+    HD_TRY(heed_reshape(p->tape, *out, (int64_t[]){T, C}, 2, out));
     if (p->trace)
         p->trace->layer[l].v = v, p->trace->layer[l].out = *out;
     return HEED_OK;
@@ -248,9 +277,11 @@ static heed_status sasrec_block(const struct pass *p, int l, heed_tensor **x)
 {
     const struct hd_sequence_block *w = &p->net->block[l];
     heed_tape *tape = p->tape;
-    heed_tensor *xq, *q, *k, *v, *a, *h, *f;
+    heed_tensor *asking = *x, *xq, *q, *k, *v, *a, *h, *f;
 
-    HD_TRY(heed_layer_norm(tape, *x, w->norm_gain, w->norm_bias, NORM_EPS, &xq));
+    if (asks_last(p, l))
+        HD_TRY(last_row(p, *x, &asking));
+    HD_TRY(heed_layer_norm(tape, asking, w->norm_gain, w->norm_bias, NORM_EPS, &xq));
     HD_TRY(heed_linear(tape, xq, w->q, NULL, &q));
     HD_TRY(heed_linear(tape, *x, w->k, NULL, &k));
     HD_TRY(heed_linear(tape, *x, w->v, NULL, &v));
@@ -265,23 +296,40 @@ static heed_status sasrec_block(const struct pass *p, int l, heed_tensor **x)
     return heed_dropout_add(tape, h, f, p->dropout, x);
 }
 
+/* u, v, q, k = split(SiLU(h W)) */
+static heed_status hstu_split(const struct pass *p, int l, heed_tensor *h, heed_tensor *out[4])
+{
+    heed_tensor *w = p->net->block[l].uvqk, *row;
+    int64_t C = p->net->config.dim;
+
+    if (!asks_last(p, l)) {
+        HD_TRY(heed_linear(p->tape, h, w, NULL, &h));
+        HD_TRY(heed_silu(p->tape, h, &h));
+        for (int i = 0; i < 4; i++)
+            HD_TRY(heed_slice(p->tape, h, 1, i * C, C, &out[i]));
+        return HEED_OK;
+    }
+    HD_TRY(last_row(p, h, &row));
+    for (int i = 0; i < 4; i++) { /* v and k are everybody's */
+        HD_TRY(linear_part(p, i % 2 ? h : row, w, i * C, C, &out[i]));
+        HD_TRY(heed_silu(p->tape, out[i], &out[i]));
+    }
+    return HEED_OK;
+}
+
 static heed_status hstu_block(const struct pass *p, int l, heed_tensor **x)
 {
     const struct hd_sequence_block *w = &p->net->block[l];
-    int64_t C = p->net->config.dim;
     heed_tape *tape = p->tape;
-    heed_tensor *h, *u, *v, *q, *k, *a;
+    heed_tensor *h, *uvqk[4], *a;
 
     HD_TRY(heed_layer_norm(tape, *x, w->norm_gain, w->norm_bias, NORM_EPS, &h));
-    HD_TRY(heed_linear(tape, h, w->uvqk, NULL, &h));
-    HD_TRY(heed_silu(tape, h, &h));
-    HD_TRY(heed_slice(tape, h, 1, 0, C, &u));
-    HD_TRY(heed_slice(tape, h, 1, C, C, &v));
-    HD_TRY(heed_slice(tape, h, 1, 2 * C, C, &q));
-    HD_TRY(heed_slice(tape, h, 1, 3 * C, C, &k));
-    HD_TRY(attend(p, l, q, k, v, &a));
+    HD_TRY(hstu_split(p, l, h, uvqk));
+    if (asks_last(p, l))
+        HD_TRY(last_row(p, *x, x));
+    HD_TRY(attend(p, l, uvqk[2], uvqk[3], uvqk[1], &a));
     HD_TRY(heed_layer_norm(tape, a, w->out_gain, w->out_bias, NORM_EPS, &a));
-    HD_TRY(heed_mul(tape, u, a, &a));
+    HD_TRY(heed_mul(tape, uvqk[0], a, &a));
     HD_TRY(heed_dropout(tape, a, p->dropout, &a));
     HD_TRY(heed_linear(tape, a, w->o, w->o_bias, &a));
     return heed_add(tape, *x, a, x);
@@ -312,15 +360,23 @@ static heed_status gated(heed_tape *tape, heed_tensor *x, heed_tensor *w, heed_t
 static heed_status ligr_block(const struct pass *p, int l, heed_tensor **x)
 {
     const struct hd_sequence_block *w = &p->net->block[l];
-    int64_t C = p->net->config.dim;
+    int64_t C = p->net->config.dim, shared = 0; /* shared: where k starts among what h gave */
     heed_tape *tape = p->tape;
     heed_tensor *h, *q, *k, *v, *a, *g, *f;
 
     HD_TRY(heed_layer_norm(tape, *x, w->norm_gain, w->norm_bias, NORM_EPS, &h));
-    HD_TRY(heed_linear(tape, h, w->qkv, NULL, &h));
-    HD_TRY(heed_slice(tape, h, 1, 0, C, &q));
-    HD_TRY(heed_slice(tape, h, 1, C, C, &k));
-    HD_TRY(heed_slice(tape, h, 1, 2 * C, C, &v));
+    if (asks_last(p, l)) {
+        HD_TRY(last_row(p, h, &q));
+        HD_TRY(linear_part(p, q, w->qkv, 0, C, &q));
+        HD_TRY(linear_part(p, h, w->qkv, C, 2 * C, &h));
+        HD_TRY(last_row(p, *x, x));
+    } else {
+        HD_TRY(heed_linear(tape, h, w->qkv, NULL, &h));
+        HD_TRY(heed_slice(tape, h, 1, 0, C, &q));
+        shared = C;
+    }
+    HD_TRY(heed_slice(tape, h, 1, shared, C, &k));
+    HD_TRY(heed_slice(tape, h, 1, shared + C, C, &v));
     HD_TRY(attend(p, l, q, k, v, &a));
     HD_TRY(heed_linear(tape, a, w->o, w->o_bias, &a));
     HD_TRY(gated(tape, *x, w->attention_gate, a, &a));

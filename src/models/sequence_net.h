@@ -48,6 +48,7 @@ struct hd_sequence_batch {
     const int32_t *item;          /* offset[sequences] */
     const int32_t *position;      /* the same count: the row's place in its window, from 0 */
     const int64_t *time, *query;  /* when the row's event was, and when its state is asked; or NULL */
+    bool last; /* one sequence of which only the last row's state is wanted: the answer to a feed */
 };
 
 /* What a forward pass leaves for explanations: per layer, attention's values, output, weights. */
@@ -66,7 +67,7 @@ HEED_CHECKED heed_status hd_sequence_net_bind(struct hd_sequence_net *net,
                                               const struct hd_sequence_config *config,
                                               heed_params *params, bool create);
 
-/* States (N, C), ready for the product with the item table. trace: NULL, or one sequence only. */
+/* States (N, C), or (1, C) with batch->last, ready for the product with the item table. trace: NULL, or one sequence only. */
 HEED_CHECKED heed_status hd_sequence_forward(heed_tape *tape, const struct hd_sequence_net *net,
                                              const struct hd_sequence_batch *batch, double dropout,
                                              heed_tensor **state, struct hd_sequence_trace *trace);

@@ -3,7 +3,10 @@
  * The whole sequence network, every recipe, with and without a time bias: the gradient of every
  * number of every parameter against central differences in float64, through the loss that trains
  * it. Steps are cbrt(eps); the bound is 1e-6 of the largest gradient of the tensor, since a
- * difference of losses carries the error of the whole loss. */
+ * difference of losses carries the error of the whole loss.
+ *
+ * And the answer's way through the network, which makes the last row's state alone: it is the last
+ * row of all states. */
 #include "base/random.h"
 #include "models/sequence_net.h"
 
@@ -42,6 +45,36 @@ static double loss_of(heed_tape *tape, const struct hd_sequence_net *net, bool b
     if (back)
         CHECK(heed_tape_backward(tape, loss));
     return *(double *)loss->data;
+}
+
+/* For the history's first 1, 2 ... events: numbers that differ by more than rounding. */
+static int check_last(heed_tape *tape, const struct hd_sequence_net *net)
+{
+    int bad = 0;
+
+    heed_tape_record(tape, false);
+    for (int64_t n = 1; n <= offset[1]; n++) {
+        const int64_t one[] = {0, n};
+        struct hd_sequence_batch batch = {1, one, item, position, when, asked};
+        heed_tensor *all, *last;
+
+        heed_tape_reset(tape);
+        CHECK(hd_sequence_forward(tape, net, &batch, 0, &all, NULL));
+        batch.last = true;
+        CHECK(hd_sequence_forward(tape, net, &batch, 0, &last, NULL));
+        bad += last->rank != 2 || last->dim[0] != 1 || last->dim[1] != all->dim[1];
+        const double *want = (const double *)all->data + (n - 1) * all->stride[0];
+        for (int64_t c = 0; !bad && c < all->dim[1]; c++) {
+            double got = ((const double *)last->data)[c];
+            if (!(fabs(got - want[c]) <= 1e-12 * fmax(1, fabs(want[c])))) {
+                printf("last of %lld, %lld: %.12g, not %.12g\n", (long long)n, (long long)c, got,
+                       want[c]);
+                bad++;
+            }
+        }
+    }
+    heed_tape_record(tape, true);
+    return bad;
 }
 
 static int check(heed_recipe recipe, bool timed)
@@ -89,6 +122,7 @@ static int check(heed_recipe recipe, bool timed)
         }
         tensors += largest > 0;
     }
+    bad += check_last(tape, &net);
     printf("# recipe %d timed %d: %d tensors with a gradient, %d numbers off\n", (int)recipe, timed,
            tensors, bad);
     heed_tape_free(tape);
