@@ -43,7 +43,7 @@ static heed_status score_sequence(void *context, int worker, const struct hd_que
         scores[i] = i < known ? 0 : -INFINITY;
     if (count == 0)
         return HEED_OK;
-    return hd_sequence_score(s->seat[worker]->reader, item, q->times ? time : NULL, count, q->now,
+    return hd_sequence_score(s->seat[worker]->reader, item, q->times ? time : NULL, NULL, count, q->now,
                              scores);
 }
 

@@ -65,8 +65,8 @@ static heed_status score_subset(void *arg, int64_t task, int worker)
         if (x->time)
             b->time[i] = x->time[subset->kept[i]];
     }
-    HD_TRY(hd_sequence_score(b->seat->reader, b->item, x->time ? b->time : NULL, subset->count,
-                             x->asking.model_now, b->seat->scores));
+    HD_TRY(hd_sequence_score(b->seat->reader, b->item, x->time ? b->time : NULL, subset->kept,
+                             subset->count, x->asking.model_now, b->seat->scores));
     hd_stand(b->seat->scores, x->asking.model->config->items, x->out, x->target, &standing);
     s->outcomes[task] = (struct hd_outcome){.score = standing.log_probability,
                                             .probability = exp(standing.log_probability),

@@ -6,7 +6,7 @@
  * Only contributions are called reasons. A contribution comes either from the model (gradient x
  * attention, given by the caller) or from leaving the event out and scoring again, which is the
  * definition of the truth here (DeYoung et al. 2020; Liu et al. 2022). An event is left out by
- * deleting it, its neighbours keep their times; the shortened history is one the model may never
+ * deleting it, its neighbours keep their times and places; the shortened history is one the model may never
  * have met, so every number is printed beside the same number for a random order. */
 #ifndef HD_EXPLAIN_H
 #define HD_EXPLAIN_H

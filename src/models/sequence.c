@@ -299,27 +299,31 @@ static heed_status check_history(const hd_sequence *model, const int32_t *items,
 
 /* The last `length` events as a batch of one. Returns how many there are. */
 static int64_t fill_window(const hd_sequence *model, struct hd_sequence_rows *rows,
-                           const int32_t *items, const heed_time *times, int64_t count,
-                           heed_time now)
+                           const int32_t *items, const heed_time *times, const int32_t *places,
+                           int64_t count, heed_time now)
 {
     int64_t n = count < model->config.length ? count : model->config.length;
 
     hd_sequence_rows_reset(rows);
     hd_sequence_rows_add(rows, items + count - n, times ? times + count - n : NULL, n, 0, -1, now);
+    for (int64_t i = 0; places && i < n; i++) {
+        int64_t place = places[count - n + i], most = model->config.length - 1;
+        rows->position[i] = (int32_t)(place < 0 ? 0 : place > most ? most : place);
+    }
     return n;
 }
 
 heed_status hd_sequence_parts(const hd_sequence *model, heed_tape *tape,
                               struct hd_sequence_rows *rows, const int32_t *items,
-                              const heed_time *times, int64_t count, heed_time now, float *network,
-                              float *memory)
+                              const heed_time *times, const int32_t *places, int64_t count,
+                              heed_time now, float *network, float *memory)
 {
     int64_t V = model->config.items, C = model->config.dim;
     const struct hd_kernels *k = hd_kernels();
     heed_tensor *state;
 
     HD_TRY(check_history(model, items, count));
-    fill_window(model, rows, items, times, count, now);
+    fill_window(model, rows, items, times, places, count, now);
     struct hd_sequence_batch batch = hd_sequence_rows_batch(rows);
     batch.last = true;
     heed_tape_reset(tape);
@@ -335,31 +339,25 @@ heed_status hd_sequence_parts(const hd_sequence *model, heed_tape *tape,
     return HEED_OK;
 }
 
-heed_status hd_sequence_score_with(const hd_sequence *model, heed_tape *tape,
-                                   struct hd_sequence_rows *rows, const int32_t *items,
-                                   const heed_time *times, int64_t count, heed_time now,
-                                   float *scores)
+heed_status hd_sequence_score(hd_sequence_reader *reader, const int32_t *items,
+                              const heed_time *times, const int32_t *places, int64_t count,
+                              heed_time now, float *scores)
 {
+    const hd_sequence *model = reader->model;
     int64_t V = model->config.items;
     float share = (float)model->memory_share;
-    struct hd_arena_mark mark = hd_arena_mark(hd_tape_scratch(tape));
-    float *memory = hd_arena_alloc(hd_tape_scratch(tape), (size_t)V, sizeof *memory);
+    hd_arena *scratch = hd_tape_scratch(reader->tape);
+    struct hd_arena_mark mark = hd_arena_mark(scratch);
+    float *memory = hd_arena_alloc(scratch, (size_t)V, sizeof *memory);
 
     if (!memory)
         return hd_fail(HEED_E_NOMEM, "sequence: no memory for %" PRId64 " scores", V);
-    heed_status status = hd_sequence_parts(model, tape, rows, items, times, count, now, scores,
-                                           memory);
+    heed_status status = hd_sequence_parts(model, reader->tape, &reader->rows, items, times, places,
+                                           count, now, scores, memory);
     for (int64_t v = 0; status == HEED_OK && v < V; v++)
         scores[v] = logf(fmaxf((1 - share) * scores[v] + share * memory[v], FLT_MIN));
-    hd_arena_release(hd_tape_scratch(tape), mark);
+    hd_arena_release(scratch, mark);
     return status;
-}
-
-heed_status hd_sequence_score(hd_sequence_reader *reader, const int32_t *items,
-                              const heed_time *times, int64_t count, heed_time now, float *scores)
-{
-    return hd_sequence_score_with(reader->model, reader->tape, &reader->rows, items, times, count,
-                                  now, scores);
 }
 
 /* What position j gave to the target's score S as a key of layer l, over heads and queries:
@@ -413,7 +411,7 @@ heed_status hd_sequence_attribute(hd_sequence_reader *reader, const int32_t *ite
     HD_TRY(check_history(model, items, count));
     if (target < 0 || target >= c->items)
         return hd_fail(HEED_E_RANGE, "sequence: item %d is not below %" PRId64, target, c->items);
-    int64_t n = fill_window(model, &reader->rows, items, times, count, now);
+    int64_t n = fill_window(model, &reader->rows, items, times, NULL, count, now);
     struct hd_sequence_batch batch = hd_sequence_rows_batch(&reader->rows);
 
     heed_tape_reset(tape);

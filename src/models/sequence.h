@@ -74,11 +74,12 @@ HEED_CHECKED heed_status hd_sequence_reader_new(const hd_sequence *model,
 void hd_sequence_reader_free(hd_sequence_reader *reader);
 
 /* Scores of all items for one history: the logarithm of the probability that the item comes next.
- * Only the last `length` events count. times: as many, or NULL; now: the moment of asking. scores:
- * config.items numbers. count >= 1. */
+ * Only the last `length` events count. times: as many, or NULL; now: the moment of asking. places:
+ * NULL, or where each event stood in the history that these were taken from, rising: what is left
+ * when some are taken out stays where it was. scores: config.items numbers. count >= 1. */
 HEED_CHECKED heed_status hd_sequence_score(hd_sequence_reader *reader, const int32_t *items,
-                                           const heed_time *times, int64_t count, heed_time now,
-                                           float *scores);
+                                           const heed_time *times, const int32_t *places,
+                                           int64_t count, heed_time now, float *scores);
 
 /* What each event gave to the target's score: attention times its gradient, summed over layers,
  * heads and queries, plus the event's part in the memory; signed. Of the last `length` events;

@@ -27,14 +27,9 @@ HEED_CHECKED heed_status hd_sequence_ready(hd_sequence *model);
  * one): what is likely next by the network, and by the memory. count >= 1. */
 HEED_CHECKED heed_status hd_sequence_parts(const hd_sequence *model, heed_tape *tape,
                                            struct hd_sequence_rows *rows, const int32_t *items,
-                                           const heed_time *times, int64_t count, heed_time now,
-                                           float *network, float *memory);
-
-/* hd_sequence_score() with the caller's tape and rows. */
-HEED_CHECKED heed_status hd_sequence_score_with(const hd_sequence *model, heed_tape *tape,
-                                                struct hd_sequence_rows *rows, const int32_t *items,
-                                                const heed_time *times, int64_t count,
-                                                heed_time now, float *scores);
+                                           const heed_time *times, const int32_t *places,
+                                           int64_t count, heed_time now, float *network,
+                                           float *memory);
 
 /* `recipe`, `dim` ... as pairs of strings for a file's metadata. */
 #define HD_SEQUENCE_PAIRS 9

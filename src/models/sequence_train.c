@@ -260,7 +260,7 @@ static heed_status rank_users(void *arg, int64_t task, int worker)
             repeat |= item[i] == item[n];
         if (n < 1 || repeat)
             continue;
-        HD_TRY(hd_sequence_parts(t->model, w->tape, &w->rows, item, time, n, time ? time[n] : 0,
+        HD_TRY(hd_sequence_parts(t->model, w->tape, &w->rows, item, time, NULL, n, time ? time[n] : 0,
                                  w->network, w->memory));
         for (int64_t i = 0; i < n; i++)
             w->network[item[i]] = w->memory[item[i]] = -1;
@@ -575,7 +575,7 @@ static void trainer_clear(struct trainer *t)
 static const struct hd_sequence_hyper recipe_hyper[HEED_RECIPES] = {
     [HEED_RECIPE_SASREC] = {.epochs = 100, .rate = 1e-3, .dropout = 0.1, .beta2 = 0.999},
     [HEED_RECIPE_HSTU] = {.epochs = 100, .rate = 1e-3, .dropout = 0.2, .beta2 = 0.98},
-    [HEED_RECIPE_LIGR] = {.epochs = 30, .rate = 3e-3, .dropout = 0.2, .beta2 = 0.999},
+    [HEED_RECIPE_LIGR] = {.epochs = 20, .rate = 3e-3, .dropout = 0.2, .beta2 = 0.999},
 };
 
 heed_status hd_sequence_hyper_complete(struct hd_sequence_hyper *y, heed_recipe recipe)

@@ -123,7 +123,7 @@ static void test_learns_the_ring(void **state)
         for (int e = 0; e < 30; e++)
             past[e] = (int32_t)((10 + 3 * (e - 29) + 3 * ITEMS) % ITEMS);
         assert_ok(hd_sequence_reader_new(model, &reader));
-        assert_ok(hd_sequence_score(reader, past, timed ? ring.time : NULL, 30,
+        assert_ok(hd_sequence_score(reader, past, timed ? ring.time : NULL, NULL, 30,
                                     ring.time[30], scores));
         for (int32_t v = 0; v < ITEMS; v++)
             best = scores[v] > scores[best] ? v : best;
@@ -230,9 +230,9 @@ static void test_file_keeps_the_model(void **state)
     assert_int_equal(hd_sequence_config(model)->length, 12);
 
     assert_ok(hd_sequence_reader_new(model, &reader));
-    assert_ok(hd_sequence_score(reader, past, NULL, 4, 0, scores));
-    assert_int_equal(hd_sequence_score(reader, strange, NULL, 2, 0, scores), HEED_E_RANGE);
-    assert_int_equal(hd_sequence_score(reader, past, NULL, 0, 0, scores), HEED_E_ARG);
+    assert_ok(hd_sequence_score(reader, past, NULL, NULL, 4, 0, scores));
+    assert_int_equal(hd_sequence_score(reader, strange, NULL, NULL, 2, 0, scores), HEED_E_RANGE);
+    assert_int_equal(hd_sequence_score(reader, past, NULL, NULL, 0, 0, scores), HEED_E_ARG);
     hd_sequence_reader_free(reader);
     hd_sequence_free(model);
 
