@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sequence models of heed written in plain PyTorch, as a peer for benchmarks and tests.
 
-Two recipes, both trained to name the next item at every position of a user's history:
+Three recipes, all trained to name the next item at every position of a user's history:
 
   sasrec  SASRec with a softmax over the whole catalogue (Kang and McAuley 2018; Klenitskiy and Vasilev 2023)
   hstu    HSTU without time stamps (Zhai et al. 2024): pointwise SiLU attention with a bias per head and distance,
           divided by the number of keys a query sees, and a cosine softmax with temperature
+  ligr    gated residuals (Borisyuk et al. 2025) around softmax attention with HSTU's position bias and SwiGLU
+          (Shazeer 2020)
 
 They are the formulas of heed's src/models/sequence_net.c, parameter for parameter; heed_weights() reads a model that
 heed has saved.
 
-Both work on *packed* rows: only the filled positions of a batch pass through the dense layers and the loss, and the
+All work on *packed* rows: only the filled positions of a batch pass through the dense layers and the loss, and the
 padded (B, T) rectangle exists only inside attention. That is how PyTorch is fastest here. Sequences are laid out from
 the left, so that a causal mask alone keeps every filled position away from the padding.
 """
@@ -143,6 +145,59 @@ class Hstu(nn.Module):
         return h @ e.T
 
 
+class LigrBlock(nn.Module):
+    def __init__(self, C, H, T, dropout):
+        super().__init__()
+        self.H, self.dropout = H, dropout
+        self.norm1, self.norm2 = nn.LayerNorm(C, eps=1e-8), nn.LayerNorm(C, eps=1e-8)
+        self.qkv, self.o, self.attention_gate = nn.Linear(C, 3 * C, bias=False), nn.Linear(C, C), nn.Linear(C, C, bias=False)
+        self.bias = nn.Parameter(torch.empty(H, T).normal_(std=0.02))  # one per distance i - j
+        # one product for both, which heed makes apart
+        self.gate_up, self.down, self.ff_gate = nn.Linear(C, 2 * C, bias=False), nn.Linear(C, C), nn.Linear(C, C, bias=False)
+
+    def forward(self, x, rows, B, T, distance, future):
+        # distance (T, T): i - j, 0 where j > i;  future (T, T): -inf where j > i, else 0
+        M, C = x.shape
+        p = self.dropout if self.training else 0.0
+        qkv = spread(self.qkv(self.norm1(x)), rows, B, T)
+        q, k, v = qkv.view(B, T, 3, self.H, C // self.H).permute(2, 0, 3, 1, 4).unbind(0)
+        a = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias[:, distance] + future, dropout_p=p)
+        a = a.transpose(1, 2).reshape(B * T, C).index_select(0, rows)
+        x = x + F.dropout(self.attention_gate(x).sigmoid() * self.o(a), p)
+        gate, up = self.gate_up(self.norm2(x)).split(C, 1)
+        return x + F.dropout(self.ff_gate(x).sigmoid() * self.down(F.silu(gate) * up), p)
+
+
+class Ligr(nn.Module):
+    """Logits are the dot products with the item embeddings."""
+
+    def __init__(self, V, C=64, layers=2, H=2, T=200, dropout=0.2):
+        super().__init__()
+        self.V, self.C, self.T, self.dropout = V, C, T, dropout
+        self.item, self.place = nn.Embedding(V, C), nn.Embedding(T, C)
+        self.blocks = nn.ModuleList(LigrBlock(C, H, T, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(C, eps=1e-8)
+        for name, p in self.named_parameters():
+            if p.dim() > 1:
+                nn.init.normal_(p, std=0.02)
+        i = torch.arange(T)
+        self.register_buffer("distance", (i[:, None] - i[None, :]).clamp(min=0), persistent=False)
+        self.register_buffer("future", torch.full((T, T), -math.inf).triu(1), persistent=False)
+
+    def forward(self, ids, position, rows, B, T):
+        x = self.item(ids) * math.sqrt(self.C) + self.place(position)
+        x = F.dropout(x, self.dropout, self.training)
+        for block in self.blocks:
+            x = block(x, rows, B, T, self.distance[:T, :T], self.future[:T, :T])
+        return self.norm(x)
+
+    def head(self, h):
+        return h, self.item.weight
+
+    def logits(self, h):
+        return h @ self.item.weight.T
+
+
 def loss(model, ids, labels, position, rows, B, T):
     """Mean cross-entropy over the filled positions and the whole catalogue."""
     return F.cross_entropy(model.logits(model(ids, position, rows, B, T)), labels)
@@ -185,16 +240,23 @@ def heed_weights(model, tensors):
     """Takes over the tensors of a model file of heed's, a dict of name -> tensor."""
     names = {"item": "item.weight", "position": "place.weight", "final.gain": "norm.weight", "final.bias": "norm.bias"}
     parts = {"norm.gain": "norm1.weight", "norm.bias": "norm1.bias", "o": "o.weight", "o.bias": "o.bias",
-             "ff_norm.gain": "norm2.weight", "ff_norm.bias": "norm2.bias", "q": "q.weight", "ff1": "up.weight",
-             "ff1.bias": "up.bias", "ff2": "down.weight", "ff2.bias": "down.bias", "uvqk": "uvqk.weight",
-             "position_bias": "bias", "out_norm.gain": "norm2.weight", "out_norm.bias": "norm2.bias"}
+             "ff_norm.gain": "norm2.weight", "ff_norm.bias": "norm2.bias", "q": "q.weight", "up": "up.weight",
+             "up.bias": "up.bias", "down": "down.weight", "down.bias": "down.bias", "uvqk": "uvqk.weight",
+             "qkv": "qkv.weight", "attention_gate": "attention_gate.weight", "ff_gate": "ff_gate.weight",
+             "out_norm.gain": "norm2.weight", "out_norm.bias": "norm2.bias"}
     state = {}
     for name, x in tensors.items():
         if name in names:
             state[names[name]] = x
             continue
         _, layer, part = name.split(".", 2)
-        if part == "k":
+        if part == "gate":
+            state[f"blocks.{layer}.gate_up.weight"] = torch.cat((x, tensors[f"block.{layer}.up"]))
+        elif part == "up" and f"block.{layer}.gate" in tensors:
+            pass
+        elif part == "position_bias":  # heed keeps the same position last
+            state[f"blocks.{layer}.bias"] = x.flip(1)
+        elif part == "k":
             state[f"blocks.{layer}.kv.weight"] = torch.cat((x, tensors[f"block.{layer}.v"]))
         elif part != "v":
             state[f"blocks.{layer}.{parts[part]}"] = x

@@ -42,6 +42,7 @@ MODELS = {  # name -> recipe, layers, heads
     "sasrec": ("sasrec", 2, 1),
     "hstu-2": ("hstu", 2, 2),
     "hstu-4": ("hstu", 4, 2),
+    "ligr-2": ("ligr", 2, 2),
 }
 FLOAT32 = ("eager", "eager, chunked loss", "compile", "compile, chunked loss")
 BFLOAT16 = ("eager, bf16 logits", "eager, chunked loss, bf16 logits", "eager, bf16 throughout")
@@ -69,7 +70,7 @@ def flop(recipe, layers, heads):
     """Multiplications and additions of a step's matrix products, forward and backward, filled positions only."""
     n = lengths(B, L)
     rows, pairs = sum(n), sum(k * (k + 1) // 2 for k in n)
-    dense = {"sasrec": 6, "hstu": 5}[recipe] * C * C  # q k v o up down; u v q k o
+    dense = {"sasrec": 6, "hstu": 5, "ligr": 9}[recipe] * C * C  # q k v o up down; u v q k o; q k v o, three, two gates
     block = 3 * 2 * rows * dense + 3.5 * 2 * 2 * pairs * C  # attention backward: 5 products where forward has 2
     return layers * block + 3 * 2 * rows * C * V
 
@@ -85,7 +86,7 @@ class Torch:
 
         self.torch = torch
         torch.manual_seed(1)
-        self.model = {"sasrec": torch_models.Sasrec, "hstu": torch_models.Hstu}[recipe](V, C, layers, heads, L)
+        self.model = {"sasrec": torch_models.Sasrec, "hstu": torch_models.Hstu, "ligr": torch_models.Ligr}[recipe](V, C, layers, heads, L)
         self.optimiser = torch.optim.Adam(self.model.parameters(), fused=True)
         n = lengths(B, L)
         layout = torch_models.Layout(n, L)
@@ -169,7 +170,7 @@ def machine():
 def main():
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     ap = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    ap.add_argument("--recipe", choices=("sasrec", "hstu", "all"), default="all")
+    ap.add_argument("--recipe", choices=("sasrec", "hstu", "ligr", "all"), default="all")
     ap.add_argument("--heed", default=os.environ.get("HEED", os.path.join(root, "build", "heed")))
     ap.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     ap.add_argument("--rounds", type=int, default=5, help="turns of each side")
