@@ -44,12 +44,19 @@ typedef int64_t INT;
 #endif
 #define VL ((size_t)VEC_BYTES / sizeof(REAL))
 
+/* Under a sanitizer the loops stay loops and functions stay functions: the same source, unrolled and
+ * inlined with a check at every access, takes a compiler minutes (see meson.build). */
+#if HD_KERNEL_ROLLED
+#define VEC_UNROLL
+#define VEC_FN static inline __attribute__((unused))
+#else
 #if defined(__clang__)
 #define VEC_UNROLL _Pragma("unroll")
 #else
 #define VEC_UNROLL _Pragma("GCC unroll 32")
 #endif
 #define VEC_FN static inline __attribute__((always_inline, unused))
+#endif
 
 typedef REAL vec __attribute__((vector_size(VEC_BYTES)));
 typedef INT ivec __attribute__((vector_size(VEC_BYTES)));
