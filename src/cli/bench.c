@@ -184,3 +184,31 @@ void hd_put_speed(struct hd_json_writer *json, double operations, const struct h
     hd_put_rounded(json, "gflops", gflops, 2);
     hd_put_rounded(json, "peak_share", gflops / peak_gflops, 4);
 }
+
+heed_status hd_bench_answer(const struct hd_cli *cli, int64_t threads, hd_bench_rows_fn rows,
+                            const void *options)
+{
+    struct hd_json_writer json = {0};
+    heed_pool *pool = NULL;
+    double peak = 0;
+    heed_status status = heed_pool_new((int)threads, &pool);
+
+    if (status == HEED_OK)
+        status = hd_bench_peak(pool, &peak);
+    if (status != HEED_OK)
+        goto done;
+    if (!cli->json)
+        hd_print_machine(cli, heed_pool_threads(pool), peak);
+    hd_json_begin_object(&json, NULL);
+    hd_put_machine(&json, heed_pool_threads(pool), peak);
+    hd_json_begin_array(&json, "rows");
+    status = rows(cli, &json, pool, peak, options);
+    hd_json_end(&json);
+    hd_json_end(&json);
+    if (status == HEED_OK && cli->json)
+        status = hd_print_json(&json);
+done:
+    hd_json_clear(&json);
+    heed_pool_free(pool);
+    return status;
+}

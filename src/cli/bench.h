@@ -29,6 +29,15 @@ double hd_bench_quantile(const double *sorted, int count, double p);
  * by a loop in registers. */
 HEED_CHECKED heed_status hd_bench_peak(heed_pool *pool, double *gflops);
 
+/* Times what it is about and gives a row for each: into the open array "rows" of json, or, for
+ * people, printed. */
+typedef heed_status (*hd_bench_rows_fn)(const struct hd_cli *cli, struct hd_json_writer *json,
+                                        heed_pool *pool, double peak_gflops, const void *options);
+/* A whole benchmark: a pool of `threads` (0: all processors), the machine and its peak, the rows.
+ */
+HEED_CHECKED heed_status hd_bench_answer(const struct hd_cli *cli, int64_t threads,
+                                         hd_bench_rows_fn rows, const void *options);
+
 /* "machine": processor, threads, instruction set, compiler, commit, load and peak. */
 void hd_put_machine(struct hd_json_writer *json, int threads, double peak_gflops);
 /* The same in a line, for people. */

@@ -144,33 +144,20 @@ static heed_status time_shape(const struct hd_cli *cli, struct hd_json_writer *j
     return status;
 }
 
+static heed_status time_shapes(const struct hd_cli *cli, struct hd_json_writer *json,
+                               heed_pool *pool, double peak, const void *given)
+{
+    const struct attention_options *options = given;
+
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        HD_TRY(time_shape(cli, json, &shapes[i], pool, options->seconds, peak));
+    return HEED_OK;
+}
+
 static heed_status attention_run(struct hd_cli *cli, const void *given)
 {
     const struct attention_options *options = given;
-    struct hd_json_writer json = {0};
-    heed_pool *pool = NULL;
-    double peak;
-    heed_status status = heed_pool_new((int)options->threads, &pool);
-
-    if (status == HEED_OK)
-        status = hd_bench_peak(pool, &peak);
-    if (status != HEED_OK)
-        goto done;
-    if (!cli->json)
-        hd_print_machine(cli, heed_pool_threads(pool), peak);
-    hd_json_begin_object(&json, NULL);
-    hd_put_machine(&json, heed_pool_threads(pool), peak);
-    hd_json_begin_array(&json, "rows");
-    for (size_t i = 0; status == HEED_OK && i < sizeof shapes / sizeof *shapes; i++)
-        status = time_shape(cli, &json, &shapes[i], pool, options->seconds, peak);
-    hd_json_end(&json);
-    hd_json_end(&json);
-    if (status == HEED_OK && cli->json)
-        status = hd_print_json(&json);
-done:
-    hd_json_clear(&json);
-    heed_pool_free(pool);
-    return status;
+    return hd_bench_answer(cli, options->threads, time_shapes, options);
 }
 
 const struct hd_command hd_command_bench_attention = {

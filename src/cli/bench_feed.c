@@ -36,7 +36,8 @@ static const struct hd_flag bench_feed_flags[] = {
      .most = 1000000},
     {"n", 'n', HD_FLAG_COUNT, AT(n), "N", "items of an answer", .fallback = "10", .least = 1,
      .most = 1000},
-    {"recipe", 0, HD_FLAG_CHOICE, AT(recipe), "ligr|hstu|sasrec", "of the model", .fallback = "ligr"},
+    {"recipe", 0, HD_FLAG_CHOICE, AT(recipe), "ligr|hstu|sasrec", "of the model",
+     .fallback = "ligr"},
     {0},
 };
 

@@ -124,41 +124,29 @@ static void report(const struct hd_cli *cli, struct hd_json_writer *json, const 
     hd_json_end(json);
 }
 
-static heed_status gemm_run(struct hd_cli *cli, const void *given)
+static heed_status time_shapes(const struct hd_cli *cli, struct hd_json_writer *json,
+                               heed_pool *pool, double peak, const void *given)
 {
     const struct gemm_options *options = given;
-    struct hd_json_writer json = {0};
-    heed_pool *pool = NULL;
-    heed_tape *tape = NULL;
-    double peak;
-    heed_status status = heed_pool_new((int)options->threads, &pool);
+    heed_tape *tape;
+    heed_status status = heed_tape_new(pool, 1, &tape);
 
-    if (status == HEED_OK)
-        status = heed_tape_new(pool, 1, &tape);
-    if (status == HEED_OK)
-        status = hd_bench_peak(pool, &peak);
     if (status != HEED_OK)
-        goto done;
-    if (!cli->json)
-        hd_print_machine(cli, heed_pool_threads(pool), peak);
-    hd_json_begin_object(&json, NULL);
-    hd_put_machine(&json, heed_pool_threads(pool), peak);
-    hd_json_begin_array(&json, "rows");
+        return status;
     for (size_t i = 0; status == HEED_OK && i < sizeof shapes / sizeof *shapes; i++) {
         struct hd_timing timing;
         status = time_shape(tape, &shapes[i], options->seconds, &timing);
         if (status == HEED_OK)
-            report(cli, &json, &shapes[i], &timing, peak);
+            report(cli, json, &shapes[i], &timing, peak);
     }
-    hd_json_end(&json);
-    hd_json_end(&json);
-    if (status == HEED_OK && cli->json)
-        status = hd_print_json(&json);
-done:
-    hd_json_clear(&json);
     heed_tape_free(tape);
-    heed_pool_free(pool);
     return status;
+}
+
+static heed_status gemm_run(struct hd_cli *cli, const void *given)
+{
+    const struct gemm_options *options = given;
+    return hd_bench_answer(cli, options->threads, time_shapes, options);
 }
 
 const struct hd_command hd_command_bench_gemm = {

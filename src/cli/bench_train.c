@@ -23,7 +23,8 @@ struct train_options {
 #define AT(field) offsetof(struct train_options, field)
 
 static const struct hd_flag bench_train_flags[] = {
-    {"recipe", 0, HD_FLAG_CHOICE, AT(recipe), "sasrec|hstu|ligr", "which model; all where not given"},
+    {"recipe", 0, HD_FLAG_CHOICE, AT(recipe), "sasrec|hstu|ligr",
+     "which model; all where not given"},
     {"threads", 0, HD_FLAG_COUNT, AT(threads), "N", "processors to use; all where not given",
      .least = 1, .most = HD_THREADS_MAX},
     {"steps", 0, HD_FLAG_COUNT, AT(steps), "N", "to time, after two that are not", .fallback = "10",
@@ -63,7 +64,8 @@ static double operations(const struct train_options *o, const struct row *row)
         rows += n;
         pairs += n * (n + 1) / 2;
     }
-    /* hstu: u v q k o; sasrec: q k v o and two of the feed-forward part; ligr: three, and two gates */
+    /* hstu: u v q k o; sasrec: q k v o and two of the feed-forward part; ligr: three, and two gates
+     */
     int products = strcmp(row->recipe, "hstu") == 0 ? 5 : strcmp(row->recipe, "ligr") == 0 ? 9 : 6;
     double dense = products * C * C;
     double block = 3 * 2 * rows * dense + 3.5 * 2 * 2 * pairs * C;
@@ -73,10 +75,7 @@ static double operations(const struct train_options *o, const struct row *row)
 static heed_status time_row(const struct train_options *o, heed_pool *pool, struct row *row)
 {
     struct hd_sequence_train_opts opts = {
-        .config = {.dim = o->dim,
-                   .layers = row->layers,
-                   .heads = row->heads,
-                   .length = o->length},
+        .config = {.dim = o->dim, .layers = row->layers, .heads = row->heads, .length = o->length},
         .hyper = {.batch = o->batch, .exact = o->exact},
         .seed = 1,
         .pool = pool,
@@ -143,38 +142,24 @@ static int list_rows(const struct train_options *o, struct row rows[ROWS_MAX])
     return count;
 }
 
+static heed_status time_models(const struct hd_cli *cli, struct hd_json_writer *json,
+                               heed_pool *pool, double peak, const void *given)
+{
+    const struct train_options *options = given;
+    struct row rows[ROWS_MAX];
+    int count = list_rows(options, rows);
+
+    for (int i = 0; i < count; i++) {
+        HD_TRY(time_row(options, pool, &rows[i]));
+        report(cli, json, options, &rows[i], heed_pool_threads(pool), peak);
+    }
+    return HEED_OK;
+}
+
 static heed_status bench_train_run(struct hd_cli *cli, const void *given)
 {
     const struct train_options *options = given;
-    struct hd_json_writer json = {0};
-    struct row rows[ROWS_MAX];
-    int count = list_rows(options, rows);
-    heed_pool *pool = NULL;
-    double peak = 0;
-    heed_status status = heed_pool_new((int)options->threads, &pool);
-
-    if (status == HEED_OK)
-        status = hd_bench_peak(pool, &peak);
-    if (status != HEED_OK)
-        goto done;
-    if (!cli->json)
-        hd_print_machine(cli, heed_pool_threads(pool), peak);
-    hd_json_begin_object(&json, NULL);
-    hd_put_machine(&json, heed_pool_threads(pool), peak);
-    hd_json_begin_array(&json, "rows");
-    for (int i = 0; status == HEED_OK && i < count; i++) {
-        status = time_row(options, pool, &rows[i]);
-        if (status == HEED_OK)
-            report(cli, &json, options, &rows[i], heed_pool_threads(pool), peak);
-    }
-    hd_json_end(&json);
-    hd_json_end(&json);
-    if (status == HEED_OK && cli->json)
-        status = hd_print_json(&json);
-done:
-    hd_json_clear(&json);
-    heed_pool_free(pool);
-    return status;
+    return hd_bench_answer(cli, options->threads, time_models, options);
 }
 
 const struct hd_command hd_command_bench_train = {
