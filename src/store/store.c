@@ -270,16 +270,6 @@ void hd_store_rollback(hd_store *store)
     hd_store_unlock(store);
 }
 
-heed_status hd_store_checkpoint(hd_store *store)
-{
-    /* Readers at work keep it from finishing; what is left over is moved next time. */
-    int code = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-
-    if (code != SQLITE_OK && (code & 0xFF) != SQLITE_BUSY)
-        return hd_store_fail(store, "cannot move its log into heed.db");
-    return HEED_OK;
-}
-
 /* ---- opening */
 
 static heed_status make_folder(const char *folder, bool must_exist)
@@ -418,9 +408,4 @@ void hd_store_close(hd_store *store)
     hd_map_free(store->items.map);
     hd_free(store->folder);
     hd_free(store);
-}
-
-const char *hd_store_folder(const hd_store *store)
-{
-    return store->folder;
 }

@@ -29,7 +29,6 @@ struct hd_store_opts {
 HEED_CHECKED heed_status hd_store_open(const char *folder, const struct hd_store_opts *opts,
                                        hd_store **store);
 void hd_store_close(hd_store *store);
-const char *hd_store_folder(const hd_store *store);
 
 /* Goes up whenever this or another process has committed something: what was derived from the store
  * before may be stale then. */
@@ -48,8 +47,6 @@ HEED_CHECKED heed_status hd_store_begin(hd_store *store);
 HEED_CHECKED heed_status hd_store_commit(hd_store *store);
 /* Without a transaction: nothing. */
 void hd_store_rollback(hd_store *store);
-/* Moves the write-ahead log into the database file. */
-HEED_CHECKED heed_status hd_store_checkpoint(hd_store *store);
 
 /* ---- numbers and ids */
 
