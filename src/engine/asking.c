@@ -99,6 +99,8 @@ heed_status hd_asking_init(struct hd_asking *asking, heed_engine *engine, const 
     heed_status status = hd_items_take(engine, &a.items);
     if (status == HEED_OK)
         status = hd_model_take(engine, &a.model);
+    if (status == HEED_OK)
+        status = hd_model_fits(a.model, a.items->catalogue.items);
     if (status == HEED_OK && !a.model) {
         a.trouble = hd_arena_strdup(arena, engine->model_trouble);
         if (!a.trouble)

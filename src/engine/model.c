@@ -118,6 +118,16 @@ heed_status hd_model_take(heed_engine *engine, struct hd_model **model)
     return HEED_OK;
 }
 
+heed_status hd_model_fits(const struct hd_model *model, int64_t items)
+{
+    if (!model || model->config->items <= items)
+        return HEED_OK;
+    return hd_fail(HEED_E_BUSY,
+                   "model: it knows %" PRId64 " items, %" PRId64
+                   " were read before it: items are coming in; try again",
+                   model->config->items, items);
+}
+
 static void seat_free(struct hd_seat *seat)
 {
     hd_sequence_reader_free(seat->reader);

@@ -108,9 +108,13 @@ HEED_CHECKED heed_status hd_past_take(heed_engine *engine, struct hd_past **past
 void hd_past_drop(struct hd_past *past);
 
 /* The current model, loaded again where its file has changed. NULL where there is none, or none
- * that can be used: engine->model_trouble says why, as the end of a sentence. */
+ * that can be used: engine->model_trouble says why, as the end of a sentence. It may know items that
+ * were read a moment before it was: hd_model_fits() tells. */
 HEED_CHECKED heed_status hd_model_take(heed_engine *engine, struct hd_model **model);
 void hd_model_drop(struct hd_model *model);
+/* HEED_E_BUSY where `model` (NULL is fine) knows more than `items` items: another process has added
+ * some and trained on them since they were read. Asked again, all is there. */
+HEED_CHECKED heed_status hd_model_fits(const struct hd_model *model, int64_t items);
 
 HEED_CHECKED heed_status hd_seat_take(struct hd_model *model, struct hd_seat **seat);
 void hd_seat_return(struct hd_model *model, struct hd_seat *seat); /* NULL is fine */
