@@ -88,7 +88,7 @@ typedef enum heed_recipe {
     HEED_RECIPE_DEFAULT, /* ligr */
     HEED_RECIPE_SASREC,  /* SASRec with a full softmax: Klenitskiy, Vasilev 2023 */
     HEED_RECIPE_HSTU,    /* Zhai et al. 2024 */
-    HEED_RECIPE_LIGR,    /* gated residuals, SwiGLU, position and time bias: the default */
+    HEED_RECIPE_LIGR,    /* gated residuals, SwiGLU, position and time bias: Borisyuk et al. 2025 */
     HEED_RECIPES
 } heed_recipe;
 
@@ -99,9 +99,12 @@ HEED_API HEED_CHECKED heed_status heed_recipe_find(const char *name, heed_recipe
 
 typedef struct heed_train_opts {
     heed_recipe recipe;
-    int64_t dim, layers, heads, length, epochs; /* 0: the recipe's own */
-    int64_t batch;                              /* sequences a step; 0: the recipe's own */
-    double rate, dropout;                       /* 0: the recipe's own; dropout below 0: none */
+    /* 0: the recipe's own. dim up to 4,096, which heads (up to 64) divide; layers up to 32; length,
+     * events that are seen at once, up to 8,192; epochs up to 100,000. */
+    int64_t dim, layers, heads, length, epochs;
+    int64_t batch; /* windows of histories in a step, up to 65,535; 0: by how many there are */
+    double rate;    /* above 0, up to 1; 0: the recipe's own */
+    double dropout; /* below 1; 0: the recipe's own; below 0: none */
     uint64_t seed;
     int threads; /* 0: the engine's */
     bool resume; /* go on from the last checkpoint of an interrupted run, if there is one */
@@ -118,7 +121,22 @@ typedef struct heed_train_report {
     bool resumed;
 } heed_train_report;
 
-/** Trains a sequence model on all histories and makes it the current one. */
+/**
+ * Trains a sequence model on all histories and makes it the current one; feeds go on being answered
+ * by the old one until then. opts NULL: all its ordinary values.
+ *
+ * Values   each user's last event is not looked at, the second last validates and chooses the epoch
+ * Memory   histories (13 bytes an event), the model with Adam's state, a step of each thread
+ * Errors   HEED_E_ARG        an option is out of its range; the message names it
+ *          HEED_E_STATE      nothing to learn from; or with resume, the checkpoint is of another run
+ *          HEED_E_BUSY       another training is under way in this folder
+ *          HEED_E_RANGE      the loss is no number any more: the rate is too high
+ *          HEED_E_CANCELLED  progress said so: the old model stays, a checkpoint allows to resume
+ *          HEED_E_IO         the model or its checkpoint cannot be written
+ * Threads  starts opts->threads (or the engine's) for the run. The same seed gives the same model
+ *          file, byte for byte, whatever their number.
+ * Source   src/models/sequence_net.c has each recipe's formulas and papers.
+ */
 HEED_API HEED_CHECKED heed_status heed_engine_train(heed_engine *engine,
                                                     const heed_train_opts *opts,
                                                     heed_train_report *report);

@@ -49,26 +49,34 @@ done:
     return status;
 }
 
+/* What the caller asked for, in the model's own words. */
+static struct hd_sequence_train_opts sequence_opts(const heed_train_opts *o)
+{
+    return (struct hd_sequence_train_opts){.config = {.recipe = o->recipe,
+                                                      .dim = o->dim,
+                                                      .layers = o->layers,
+                                                      .heads = o->heads,
+                                                      .length = o->length},
+                                           .hyper = {.epochs = o->epochs,
+                                                     .batch = o->batch,
+                                                     .rate = o->rate,
+                                                     .dropout = o->dropout},
+                                           .seed = o->seed,
+                                           .resume = o->resume,
+                                           .progress = o->progress};
+}
+
+/* Before anything is read. Which values a model takes is the model's to say. */
 static heed_status check_options(const heed_train_opts *o)
 {
-    const struct {
-        const char *name;
-        int64_t value, max;
-    } counts[] = {{"dim", o->dim, 4096},         {"layers", o->layers, 256},
-                  {"heads", o->heads, 256},      {"length", o->length, 65536},
-                  {"epochs", o->epochs, 100000}, {"batch", o->batch, 65536}};
+    struct hd_sequence_train_opts s = sequence_opts(o);
 
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
-        if (counts[i].value < 0 || counts[i].value > counts[i].max)
-            return hd_fail(HEED_E_ARG, "train: %s is %" PRId64 ", not 0 to %" PRId64,
-                           counts[i].name, counts[i].value, counts[i].max);
-    if (!(o->rate >= 0 && o->rate < 1e3))
-        return hd_fail(HEED_E_ARG, "train: rate is %g, not 0 to 1000", o->rate);
-    if (!(o->dropout < 1))
-        return hd_fail(HEED_E_ARG, "train: dropout is %g, not below 1", o->dropout);
-    if (!heed_recipe_name(o->recipe))
-        return hd_fail(HEED_E_ARG, "train: there is no recipe %d", (int)o->recipe);
-    return HEED_OK;
+    for (size_t i = 0; i < sizeof o->reserved / sizeof *o->reserved; i++)
+        if (o->reserved[i])
+            return hd_fail(HEED_E_ARG, "train: a reserved option is set");
+    s.config.items = 1; /* not known yet; the store's are never fewer */
+    HD_TRY(hd_sequence_config_complete(&s.config));
+    return hd_sequence_hyper_complete(&s.hyper, s.config.recipe);
 }
 
 /* A row beside the file: what was trained, for people and reports. The file alone decides what is
@@ -104,19 +112,11 @@ static void describe_model(heed_engine *engine, const heed_train_report *report,
     hd_json_clear(&w);
 }
 
-static void fill_report(heed_train_report *report, const heed_train_opts *opts, int threads,
-                        int64_t began_ns)
+static double peak_rss_mib(void)
 {
     struct rusage usage;
 
-    report->seed = opts->seed;
-    report->threads = threads;
-    if (!(report->train_seconds > 0))
-        report->train_seconds = (double)(hd_monotonic_ns() - began_ns) * 1e-9;
-    if (!(report->positions_per_second > 0))
-        report->positions_per_second = (double)report->positions / report->train_seconds;
-    if (!(report->peak_rss_mib > 0) && getrusage(RUSAGE_SELF, &usage) == 0)
-        report->peak_rss_mib = (double)usage.ru_maxrss / 1024; /* KiB on Linux */
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_maxrss / 1024 : 0; /* KiB there */
 }
 
 static heed_status train_and_save(heed_engine *engine, const struct hd_past *past, heed_pool *pool,
@@ -126,24 +126,11 @@ static heed_status train_and_save(heed_engine *engine, const struct hd_past *pas
     hd_sequence *model = NULL;
     char *file = hd_engine_path(engine, HD_MODEL_FILE);
     char *checkpoint = hd_engine_path(engine, HD_CHECKPOINT_FILE);
-    struct hd_sequence_train_opts o = {.config = {.recipe = opts->recipe,
-                                                  .items = past->histories.items,
-                                                  .dim = opts->dim,
-                                                  .layers = opts->layers,
-                                                  .heads = opts->heads,
-                                                  .length = opts->length,
-                                                  .timed = past->histories.time != NULL},
-                                       .hyper = {.epochs = opts->epochs,
-                                                 .batch = opts->batch,
-                                                 .rate = opts->rate,
-                                                 .dropout = opts->dropout},
-                                       .seed = opts->seed,
-                                       .pool = pool,
-                                       .checkpoint = checkpoint,
-                                       .resume = opts->resume,
-                                       .progress = opts->progress,
-                                       .log = engine->log};
+    struct hd_sequence_train_opts o = sequence_opts(opts);
 
+    o.pool = pool;
+    o.checkpoint = checkpoint;
+    o.log = engine->log;
     if (!file || !checkpoint)
         status = hd_fail(HEED_E_NOMEM, "train: no memory");
     if (status == HEED_OK)
@@ -151,7 +138,7 @@ static heed_status train_and_save(heed_engine *engine, const struct hd_past *pas
     if (status == HEED_OK)
         status = hd_sequence_save(model, file);
     if (status == HEED_OK)
-        unlink(checkpoint); /* the run is over; there is nothing to resume */
+        hd_sequence_checkpoint_remove(checkpoint); /* the run is over: nothing is left to resume */
     hd_sequence_free(model);
     hd_free(checkpoint);
     hd_free(file);
@@ -166,7 +153,6 @@ heed_status heed_engine_train(heed_engine *engine, const heed_train_opts *opts,
     struct hd_past *past = NULL;
     heed_pool *pool = NULL;
     int lock = -1;
-    int64_t began_ns = hd_monotonic_ns();
 
     if (!opts)
         opts = &ordinary;
@@ -187,7 +173,7 @@ heed_status heed_engine_train(heed_engine *engine, const heed_train_opts *opts,
         status = train_and_save(engine, past, pool, opts, &report);
     if (status != HEED_OK)
         goto done;
-    fill_report(&report, opts, heed_pool_threads(pool), began_ns);
+    report.peak_rss_mib = peak_rss_mib();
     describe_model(engine, &report, past->latest);
     *out = report;
 done:

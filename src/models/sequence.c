@@ -5,16 +5,18 @@
 #include "models/sequence.h"
 #include "base/memory.h"
 #include "models/sequence_impl.h"
+#include "nn/params.h"
 #include "nn/safetensors.h"
 #include "tensor/tape.h"
 
-#include <errno.h>
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MEMORY_SLACK 1e-4 /* a row's float shares may sum to this much above 1 by their rounding */
 
 heed_status hd_sequence_new(const struct hd_sequence_config *config, uint64_t seed,
                             hd_sequence **out)
@@ -130,7 +132,8 @@ heed_status hd_sequence_save(hd_sequence *model, const char *path)
     return status;
 }
 
-/* The memory's rows must lie in order, name known items and hold shares that add up to 1 at most. */
+/* The memory's rows must lie in order, name known items in rising order, and hold shares of which a
+ * row's add up to 1 at most (but for their rounding), as a distribution's part does. */
 static heed_status check_memory(const char *path, const struct hd_transitions *t, int64_t pairs)
 {
     if (t->offset[0] != 0 || t->offset[t->items] != pairs)
@@ -138,10 +141,19 @@ static heed_status check_memory(const char *path, const struct hd_transitions *t
     for (int64_t v = 0; v < t->items; v++)
         if (t->offset[v + 1] < t->offset[v] || t->offset[v + 1] > pairs)
             return hd_fail(HEED_E_FORMAT, "%s: memory.offset falls at %" PRId64, path, v);
-    for (int64_t i = 0; i < pairs; i++)
-        if (t->item[i] < 0 || t->item[i] >= t->items || !(t->share[i] >= 0 && t->share[i] <= 1))
-            return hd_fail(HEED_E_FORMAT, "%s: pair %" PRId64 " of the memory is (%d, %g)", path, i,
-                           t->item[i], (double)t->share[i]);
+    for (int64_t v = 0; v < t->items; v++) {
+        double sum = 0;
+        for (int64_t i = t->offset[v]; i < t->offset[v + 1]; i++) {
+            int32_t least = i > t->offset[v] ? t->item[i - 1] + 1 : 0;
+            if (t->item[i] < least || t->item[i] >= t->items || !(t->share[i] >= 0))
+                return hd_fail(HEED_E_FORMAT, "%s: pair %" PRId64 " of the memory is (%d, %g)",
+                               path, i, t->item[i], (double)t->share[i]);
+            sum += (double)t->share[i];
+        }
+        if (!(sum <= 1 + MEMORY_SLACK))
+            return hd_fail(HEED_E_FORMAT, "%s: the memory's row %" PRId64 " sums to %g", path, v,
+                           sum);
+    }
     return HEED_OK;
 }
 
@@ -176,56 +188,33 @@ static heed_status load_memory(const hd_safetensors *file, hd_sequence *model)
     return check_memory(path, t, item->dim[0]);
 }
 
-static heed_status meta_number(const hd_safetensors *file, const char *path, const char *key,
-                               int64_t low, int64_t high, int64_t *out)
-{
-    const char *text = hd_safetensors_text(file, key);
-    char *end;
-
-    if (!text)
-        return hd_fail(HEED_E_FORMAT, "%s: no %s in the metadata", path, key);
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    if (errno || end == text || *end || value < low || value > high)
-        return hd_fail(HEED_E_FORMAT, "%s: %s is \"%.40s\", not %" PRId64 " to %" PRId64, path, key,
-                       text, low, high);
-    *out = value;
-    return HEED_OK;
-}
-
 static heed_status read_config(const hd_safetensors *file, struct hd_sequence_config *c)
 {
-    int64_t timed = 0;
-    heed_status status = HEED_OK;
     const char *path = hd_safetensors_path(file);
     const char *model = hd_safetensors_text(file, "model");
     const char *recipe = hd_safetensors_text(file, "recipe");
+    int64_t timed;
+
     if (!model || strcmp(model, "heed.sequence.1") != 0)
-        status = hd_fail(HEED_E_FORMAT, "%s: not a sequence model of this version", path);
-    else if (!recipe || heed_recipe_find(recipe, &c->recipe) != HEED_OK)
-        status = hd_fail(HEED_E_FORMAT, "%s: unknown recipe", path);
-    if (status == HEED_OK)
-        status = meta_number(file, path, "items", 1, INT32_MAX, &c->items);
-    if (status == HEED_OK)
-        status = meta_number(file, path, "dim", 1, HD_SEQUENCE_DIM_MAX, &c->dim);
-    if (status == HEED_OK)
-        status = meta_number(file, path, "layers", 1, HD_SEQUENCE_LAYERS_MAX, &c->layers);
-    if (status == HEED_OK)
-        status = meta_number(file, path, "heads", 1, HD_SEQUENCE_HEADS_MAX, &c->heads);
-    if (status == HEED_OK)
-        status = meta_number(file, path, "length", 1, HD_SEQUENCE_LENGTH_MAX, &c->length);
-    if (status == HEED_OK)
-        status = meta_number(file, path, "timed", 0, 1, &timed);
+        return hd_fail(HEED_E_FORMAT, "%s: not a sequence model of this version", path);
+    if (!recipe || heed_recipe_find(recipe, &c->recipe) != HEED_OK)
+        return hd_fail(HEED_E_FORMAT, "%s: unknown recipe", path);
+    HD_TRY(hd_safetensors_number(file, "items", 1, INT32_MAX, &c->items));
+    HD_TRY(hd_safetensors_number(file, "dim", 1, HD_SEQUENCE_DIM_MAX, &c->dim));
+    HD_TRY(hd_safetensors_number(file, "layers", 1, HD_SEQUENCE_LAYERS_MAX, &c->layers));
+    HD_TRY(hd_safetensors_number(file, "heads", 1, HD_SEQUENCE_HEADS_MAX, &c->heads));
+    HD_TRY(hd_safetensors_number(file, "length", 1, HD_SEQUENCE_LENGTH_MAX, &c->length));
+    HD_TRY(hd_safetensors_number(file, "timed", 0, 1, &timed));
     c->timed = timed != 0;
     /* The table must be in the file before its claimed size sizes anything. */
     const struct hd_stored *item = hd_safetensors_find(file, "item");
-    if (status == HEED_OK &&
-        (!item || item->rank != 2 || item->dim[0] != c->items || item->dim[1] != c->dim))
-        status = hd_fail(HEED_E_FORMAT, "%s: tensor item is not (%" PRId64 ", %" PRId64 ")", path,
-                         c->items, c->dim);
-    return status;
+    if (!item || item->rank != 2 || item->dim[0] != c->items || item->dim[1] != c->dim)
+        return hd_fail(HEED_E_FORMAT, "%s: tensor item is not (%" PRId64 ", %" PRId64 ")", path,
+                       c->items, c->dim);
+    return HEED_OK;
 }
 
+/* All from one open file: whoever replaces it meanwhile renames another into its place. */
 heed_status hd_sequence_load(const char *path, hd_sequence **out)
 {
     struct hd_sequence_config config = {0};
@@ -238,9 +227,9 @@ heed_status hd_sequence_load(const char *path, hd_sequence **out)
         status = hd_sequence_new(&config, 0, &model);
     if (status == HEED_OK)
         status = load_memory(file, model);
-    hd_safetensors_close(file);
     if (status == HEED_OK)
-        status = heed_params_load(model->params, NULL, path);
+        status = hd_params_read(model->params, NULL, file);
+    hd_safetensors_close(file);
     if (status == HEED_OK)
         status = hd_sequence_ready(model);
     if (status != HEED_OK) {
@@ -323,7 +312,7 @@ heed_status hd_sequence_parts(const hd_sequence *model, heed_tape *tape,
     heed_tensor *state;
 
     HD_TRY(check_history(model, items, count));
-    fill_window(model, rows, items, times, places, count, now);
+    int64_t n = fill_window(model, rows, items, times, places, count, now);
     struct hd_sequence_batch batch = hd_sequence_rows_batch(rows);
     batch.last = true;
     heed_tape_reset(tape);
@@ -335,7 +324,7 @@ heed_status hd_sequence_parts(const hd_sequence *model, heed_tape *tape,
     k->softmax(network, network, (size_t)V);
     memset(memory, 0, (size_t)V * sizeof *memory);
     if (model->memory.offset)
-        hd_transitions_add(&model->memory, items, count, 1, memory);
+        hd_transitions_add(&model->memory, items + count - n, n, 1, memory);
     return HEED_OK;
 }
 

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What comes next for a reader: attention over a history of items, scored against the whole
- * catalogue. Two recipes on one set of layers: SASRec+ and HSTU (see sequence.c). */
+ * catalogue. Three recipes on one set of layers, LiGR, HSTU and SASRec+ (formulas and papers in
+ * sequence_net.c), each mixed with a memory of what followed what (transitions.h):
+ *
+ *     P(v | history) = (1 - share) network(v | history) + share memory(v | history)
+ *
+ * The share is the one with which validation is best; it is kept in the model's file. */
 #ifndef HD_SEQUENCE_H
 #define HD_SEQUENCE_H
 
@@ -44,7 +49,10 @@ struct hd_sequence_train_opts {
     heed_log log;           /* a line per epoch */
 };
 
-/* Fills in the recipe's own where a field is zero, and checks the rest. */
+/* Fill in the recipe's own where a field is zero, and check the rest: HEED_E_ARG names the field, what
+ * it is and what it may be. hd_sequence_train() does the same; whoever wants to know before there is
+ * data calls these. */
+HEED_CHECKED heed_status hd_sequence_config_complete(struct hd_sequence_config *config);
 HEED_CHECKED heed_status hd_sequence_hyper_complete(struct hd_sequence_hyper *hyper,
                                                     heed_recipe recipe);
 
@@ -54,6 +62,8 @@ HEED_CHECKED heed_status hd_sequence_train(const struct hd_histories *histories,
                                            const struct hd_sequence_train_opts *opts,
                                            hd_sequence **model, heed_train_report *report);
 void hd_sequence_free(hd_sequence *model);
+/* Removes what a training keeps under opts.checkpoint, once its model is safe elsewhere. */
+void hd_sequence_checkpoint_remove(const char *checkpoint);
 
 /* Times whole training steps (forward, backward, Adam) on a made-up batch whose lengths are
  * hd_sequence_bench_length(): step_ms holds `steps` of them, after two that warm up. */
@@ -61,8 +71,8 @@ HEED_CHECKED heed_status hd_sequence_bench(const struct hd_sequence_train_opts *
                                            int64_t steps, double *step_ms, int64_t *positions);
 int64_t hd_sequence_bench_length(int64_t i, int64_t length);
 
-/* A model file carries its config; item_ids are kept so that the numbers still mean the same items
- * after new items came. item_ids: items strings, in number order; NULL: none. */
+/* A model's file carries its config, weights and memory. Row v is the item with number v: numbers are
+ * handed out once and never change, so a model stays right when items are added after it. */
 HEED_CHECKED heed_status hd_sequence_save(hd_sequence *model, const char *path);
 HEED_CHECKED heed_status hd_sequence_load(const char *path, hd_sequence **model);
 const struct hd_sequence_config *hd_sequence_config(const hd_sequence *model);
@@ -76,7 +86,10 @@ void hd_sequence_reader_free(hd_sequence_reader *reader);
 /* Scores of all items for one history: the logarithm of the probability that the item comes next.
  * Only the last `length` events count. times: as many, or NULL; now: the moment of asking. places:
  * NULL, or where each event stood in the history that these were taken from, rising: what is left
- * when some are taken out stays where it was. scores: config.items numbers. count >= 1. */
+ * when some are taken out stays where it was. scores: config.items numbers. count >= 1.
+ * Errors   HEED_E_ARG    an empty history
+ *          HEED_E_RANGE  an item that the model does not know
+ *          HEED_E_NOMEM  the reader's scratch cannot grow */
 HEED_CHECKED heed_status hd_sequence_score(hd_sequence_reader *reader, const int32_t *items,
                                            const heed_time *times, const int32_t *places,
                                            int64_t count, heed_time now, float *scores);

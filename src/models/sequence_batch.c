@@ -38,11 +38,6 @@ void hd_sequence_rows_reset(struct hd_sequence_rows *r)
     r->offset[0] = 0;
 }
 
-bool hd_sequence_rows_fit(const struct hd_sequence_rows *r, int64_t count)
-{
-    return r->rows + count <= r->rows_max;
-}
-
 void hd_sequence_rows_add(struct hd_sequence_rows *r, const int32_t *item, const heed_time *time,
                           int64_t count, int64_t context, int32_t label, heed_time now)
 {

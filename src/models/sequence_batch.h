@@ -22,7 +22,6 @@ struct hd_sequence_rows {
 HEED_CHECKED heed_status hd_sequence_rows_init(struct hd_sequence_rows *r, int64_t length);
 void hd_sequence_rows_clear(struct hd_sequence_rows *r);
 void hd_sequence_rows_reset(struct hd_sequence_rows *r);
-bool hd_sequence_rows_fit(const struct hd_sequence_rows *r, int64_t count);
 
 /* Adds a window of `count` events. Row i's label is item[i + 1], and its state is asked at the time
  * of that event; the last row's label is `label` (-1: none), asked at `now`. The first `context`

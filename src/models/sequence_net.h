@@ -59,9 +59,6 @@ struct hd_sequence_trace {
     } layer[HD_SEQUENCE_LAYERS_MAX];
 };
 
-/* Fills in the recipe's own where config is zero, and checks the rest. */
-HEED_CHECKED heed_status hd_sequence_config_complete(struct hd_sequence_config *config);
-
 /* create: adds the parameters to params, drawn anew; else finds them there (a replica, a file). */
 HEED_CHECKED heed_status hd_sequence_net_bind(struct hd_sequence_net *net,
                                               const struct hd_sequence_config *config,

@@ -18,6 +18,7 @@
 #include "models/evaluate.h"
 #include "models/sequence_batch.h"
 #include "models/sequence_impl.h"
+#include "nn/params.h"
 #include "nn/safetensors.h"
 #include "tensor/tape.h"
 
@@ -228,7 +229,8 @@ static double share_at(int i)
     return (double)i / SHARES;
 }
 
-/* Ties stand before the target; an item that the user has had is out of the ranking (below 0). */
+/* Ties and no-numbers stand before the target; an item that the user has had is out of the ranking
+ * (below 0). */
 static void rank_shares(const float *network, const float *memory, int64_t items, int32_t target,
                         int32_t *rank)
 {
@@ -237,7 +239,7 @@ static void rank_shares(const float *network, const float *memory, int64_t items
         float score = a * network[target] + b * memory[target];
         int32_t above = 0;
         for (int64_t v = 0; v < items; v++)
-            above += a * network[v] + b * memory[v] >= score;
+            above += !(a * network[v] + b * memory[v] < score);
         rank[i] = above; /* the target itself is counted, so ranks start at 1 */
     }
 }
@@ -321,9 +323,9 @@ static uint64_t run_id(const struct trainer *t)
     return id;
 }
 
-static heed_status best_path(const struct trainer *t, char *out, size_t bytes)
+static heed_status best_path(const char *checkpoint, char *out, size_t bytes)
 {
-    int n = snprintf(out, bytes, "%s.best", t->opts->checkpoint);
+    int n = snprintf(out, bytes, "%s.best", checkpoint);
 
     if (n < 0 || (size_t)n >= bytes)
         return hd_fail(HEED_E_ARG, "train: the checkpoint's path is too long");
@@ -339,7 +341,7 @@ static heed_status checkpoint_save(struct trainer *t, bool new_best)
 
     if (!t->opts->checkpoint)
         return HEED_OK;
-    HD_TRY(best_path(t, best, sizeof best));
+    HD_TRY(best_path(t->opts->checkpoint, best, sizeof best));
     if (new_best)
         HD_TRY(hd_sequence_save(t->best, best));
     snprintf(text[0], sizeof text[0], "%016" PRIx64, run_id(t));
@@ -354,52 +356,65 @@ static heed_status checkpoint_save(struct trainer *t, bool new_best)
     return heed_params_save(t->model->params, t->adam, t->opts->checkpoint, key, value, 7);
 }
 
+/* Where the run stood, from the metadata of its checkpoint; share: the best model's of its memory. */
+static heed_status read_standing(struct trainer *t, const hd_safetensors *file, double *share)
+{
+    const char *run = hd_safetensors_text(file, "run"),
+               *ndcg = hd_safetensors_text(file, "best_ndcg10"),
+               *best_share = hd_safetensors_text(file, "best_share");
+    char id[40];
+
+    if (!run || !ndcg || !best_share)
+        return hd_fail(HEED_E_FORMAT, "%s: not a checkpoint", t->opts->checkpoint);
+    snprintf(id, sizeof id, "%016" PRIx64, run_id(t));
+    if (strcmp(run, id) != 0)
+        return hd_fail(HEED_E_STATE,
+                       "%s: is of a run with other options or data; train without resume",
+                       t->opts->checkpoint);
+    HD_TRY(hd_safetensors_number(file, "epoch", 1, t->hyper.epochs, &t->epoch));
+    HD_TRY(hd_safetensors_number(file, "step", 1, INT64_MAX, &t->step));
+    HD_TRY(hd_safetensors_number(file, "best_epoch", 1, t->epoch, &t->best_epoch));
+    HD_TRY(hd_safetensors_number(file, "positions", 0, INT64_MAX, &t->positions));
+    t->best_ndcg10 = strtod(ndcg, NULL);
+    *share = strtod(best_share, NULL);
+    return HEED_OK;
+}
+
 /* *found: a run with the same options on the same data stood there and has been taken up. */
 static heed_status checkpoint_load(struct trainer *t, bool *found)
 {
     hd_safetensors *file = NULL;
-    char best[4096], id[40];
+    hd_sequence *best_model = NULL;
+    char best[4096];
+    double share = 0;
 
     *found = false;
     if (!t->opts->checkpoint || !t->opts->resume)
         return HEED_OK;
     if (access(t->opts->checkpoint, F_OK) != 0)
         return HEED_OK;
+    HD_TRY(best_path(t->opts->checkpoint, best, sizeof best));
     HD_TRY(hd_safetensors_open(t->opts->checkpoint, &file));
-    heed_status status = HEED_OK;
-    snprintf(id, sizeof id, "%016" PRIx64, run_id(t));
-    const char *run = hd_safetensors_text(file, "run"), *epoch = hd_safetensors_text(file, "epoch"),
-               *step = hd_safetensors_text(file, "step"),
-               *best_epoch = hd_safetensors_text(file, "best_epoch"),
-               *ndcg = hd_safetensors_text(file, "best_ndcg10"),
-               *positions = hd_safetensors_text(file, "positions"),
-               *best_share = hd_safetensors_text(file, "best_share");
-    double share = best_share ? strtod(best_share, NULL) : 0;
-    if (!run || !epoch || !step || !best_epoch || !ndcg || !positions || !best_share) {
-        status = hd_fail(HEED_E_FORMAT, "%s: not a checkpoint", t->opts->checkpoint);
-    } else if (strcmp(run, id) != 0) {
-        status = hd_fail(HEED_E_STATE,
-                         "%s: is of a run with other options or data; train without resume",
-                         t->opts->checkpoint);
-    } else {
-        t->epoch = strtoll(epoch, NULL, 10);
-        t->step = strtoll(step, NULL, 10);
-        t->best_epoch = strtoll(best_epoch, NULL, 10);
-        t->best_ndcg10 = strtod(ndcg, NULL);
-        t->positions = strtoll(positions, NULL, 10);
-    }
+    heed_status status = read_standing(t, file, &share);
+    if (status == HEED_OK)
+        status = hd_params_read(t->model->params, t->adam, file);
     hd_safetensors_close(file);
     HD_TRY(status);
-    HD_TRY(heed_params_load(t->model->params, t->adam, t->opts->checkpoint));
-    if (t->best_epoch > 0) {
-        HD_TRY(best_path(t, best, sizeof best));
-        hd_sequence_free(t->best);
-        t->best = NULL;
-        HD_TRY(hd_sequence_load(best, &t->best));
-        t->best->memory_share = share; /* the file has no memory, the trainer has it */
-    }
+    HD_TRY(hd_sequence_load(best, &best_model));
+    hd_sequence_free(t->best);
+    t->best = best_model;
+    t->best->memory_share = share; /* the file has no memory, the trainer has it */
     *found = true;
     return HEED_OK;
+}
+
+void hd_sequence_checkpoint_remove(const char *checkpoint)
+{
+    char best[4096];
+
+    unlink(checkpoint);
+    if (best_path(checkpoint, best, sizeof best) == HEED_OK)
+        unlink(best);
 }
 
 /* ---- the run */
@@ -585,7 +600,7 @@ heed_status hd_sequence_hyper_complete(struct hd_sequence_hyper *y, heed_recipe 
     y->epochs = y->epochs ? y->epochs : own->epochs;
     y->patience = y->patience ? y->patience : 10;
     y->rate = y->rate != 0 ? y->rate : own->rate;
-    y->dropout = y->dropout < 0 ? 0 : y->dropout > 0 ? y->dropout : own->dropout;
+    y->dropout = y->dropout < 0 ? 0 : y->dropout == 0 ? own->dropout : y->dropout; /* NaN stays */
     y->beta2 = y->beta2 != 0 ? y->beta2 : own->beta2;
     if (y->epochs < 1 || y->epochs > 100000)
         return hd_fail(HEED_E_ARG, "train: epochs %" PRId64 " is not 1 to 100000", y->epochs);

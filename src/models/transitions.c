@@ -152,14 +152,14 @@ void hd_transitions_clear(struct hd_transitions *t)
     *t = (struct hd_transitions){0};
 }
 
-/* (1 / k) over the sum of 1 / k for k = 1 .. lags. */
+/* (1 / back) over the sum of 1 / k for k = 1 .. lags; back is 1 .. lags. */
 static double lag_weight(int64_t back)
 {
     double sum = 0;
 
     for (int64_t k = 1; k <= HD_TRANSITION_LAGS; k++)
         sum += 1.0 / (double)k;
-    return back > HD_TRANSITION_LAGS ? 0 : 1.0 / ((double)back * sum);
+    return 1.0 / ((double)back * sum);
 }
 
 void hd_transitions_add(const struct hd_transitions *t, const int32_t *items, int64_t count,
@@ -175,6 +175,8 @@ void hd_transitions_add(const struct hd_transitions *t, const int32_t *items, in
 
 double hd_transitions_part(const struct hd_transitions *t, int32_t from, int64_t back, int32_t v)
 {
+    if (back > HD_TRANSITION_LAGS)
+        return 0;
     for (int64_t i = t->offset[from]; i < t->offset[from + 1]; i++)
         if (t->item[i] == v)
             return lag_weight(back) * (double)t->share[i];

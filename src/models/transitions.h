@@ -2,7 +2,11 @@
  *
  * What followed what: for each item, the items that came within a few steps after it, weighted by
  * how near. It is the sequence model's memory for pairs. Attention generalises from a narrow vector
- * per item and forgets rare pairs; counts do not generalise and forget nothing. */
+ * per item and forgets rare pairs; counts do not generalise and forget nothing but each row's tail.
+ *
+ * Memory   at most HD_TRANSITION_KEEP pairs of 8 bytes an item.
+ * Cost     building looks at HD_TRANSITION_LAGS pairs for each event.
+ * Threads  immutable once built: share it freely. */
 #ifndef HD_TRANSITIONS_H
 #define HD_TRANSITIONS_H
 
@@ -33,7 +37,8 @@ void hd_transitions_clear(struct hd_transitions *t);
 void hd_transitions_add(const struct hd_transitions *t, const int32_t *items, int64_t count,
                         double weight, float *out);
 
-/* The part that the event `back` steps from the end (1: the last) gives to item v. */
+/* The part of P(v | history) that an event on `from`, `back` steps from the end (1: the last), gives.
+ * The parts of a history's events add up to what hd_transitions_add() adds for v. */
 double hd_transitions_part(const struct hd_transitions *t, int32_t from, int64_t back, int32_t v);
 
 #endif

@@ -152,24 +152,6 @@ static heed_status read_one(void *arg, const struct hd_param *p, const char *nam
     return hd_safetensors_read_as(file, hd_safetensors_find(file, name), p->tensor.dtype, data);
 }
 
-static heed_status steps_read(const hd_safetensors *file, int64_t *steps)
-{
-    const char *text = hd_safetensors_text(file, STEPS_KEY);
-    int64_t value = 0;
-
-    if (!text)
-        return hd_fail(HEED_E_FORMAT, "%s: there is no %s in the metadata",
-                       hd_safetensors_path(file), STEPS_KEY);
-    for (const char *c = text; *c; c++)
-        if (*c < '0' || *c > '9' || __builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, (int64_t)(*c - '0'), &value))
-            return hd_fail(HEED_E_FORMAT, "%s: %s is %.40s", hd_safetensors_path(file), STEPS_KEY,
-                           text);
-    *steps = value;
-    return *text ? HEED_OK
-                 : hd_fail(HEED_E_FORMAT, "%s: %s is empty", hd_safetensors_path(file), STEPS_KEY);
-}
-
 heed_status hd_params_read(heed_params *params, heed_adam *adam, hd_safetensors *file)
 {
     int64_t steps = 0;
@@ -178,7 +160,7 @@ heed_status hd_params_read(heed_params *params, heed_adam *adam, hd_safetensors 
     hd_arena *arena = hd_arena_new(0);
     if (!arena)
         return hd_fail(HEED_E_NOMEM, "checkpoint: no memory");
-    heed_status status = adam ? steps_read(file, &steps) : HEED_OK;
+    heed_status status = adam ? hd_safetensors_number(file, STEPS_KEY, 0, INT64_MAX, &steps) : HEED_OK;
     if (status == HEED_OK)
         status = for_each(params, adam, arena, check_one, file);
     if (status == HEED_OK)

@@ -425,6 +425,25 @@ const char *hd_safetensors_text(const hd_safetensors *file, const char *key)
     return NULL;
 }
 
+heed_status hd_safetensors_number(const hd_safetensors *file, const char *key, int64_t least,
+                                  int64_t most, int64_t *out)
+{
+    const char *text = hd_safetensors_text(file, key), *at = text;
+    int64_t value = 0;
+    bool fits = true;
+
+    if (!text)
+        return hd_fail(HEED_E_FORMAT, "%s: there is no %s in the metadata", file->path, key);
+    for (; fits && *at >= '0' && *at <= '9'; at++)
+        fits = !__builtin_mul_overflow(value, 10, &value) &&
+               !__builtin_add_overflow(value, (int64_t)(*at - '0'), &value);
+    if (!fits || at == text || *at || value < least || value > most)
+        return hd_fail(HEED_E_FORMAT, "%s: %s is \"%.40s\", not %" PRId64 " to %" PRId64, file->path,
+                       key, text, least, most);
+    *out = value;
+    return HEED_OK;
+}
+
 int64_t hd_safetensors_count(const hd_safetensors *file)
 {
     return file->count;

@@ -74,6 +74,10 @@ const char *hd_safetensors_path(const hd_safetensors *file);
 
 /* The text kept under a key of the metadata, or NULL. */
 const char *hd_safetensors_text(const hd_safetensors *file, const char *key);
+/* A whole number kept there, written in digits alone, least .. most; least is 0 or more.
+ * Errors   HEED_E_FORMAT  there is none, or another; the message names the file, the key and both ends */
+HEED_CHECKED heed_status hd_safetensors_number(const hd_safetensors *file, const char *key,
+                                               int64_t least, int64_t most, int64_t *out);
 int64_t hd_safetensors_text_count(const hd_safetensors *file);
 const char *hd_safetensors_text_at(const hd_safetensors *file, int64_t i, const char **key);
 

@@ -289,6 +289,44 @@ static void test_attribution(void **state)
     hd_sequence_free(model);
 }
 
+/* Only the window counts, for the network and for the memory, and what a training kept beside its
+ * model goes when it is told to. */
+static void test_window_is_all_there_is(void **state)
+{
+    (void)state;
+    static struct ring ring;
+    struct hd_sequence_train_opts opts = small(HEED_RECIPE_LIGR);
+    const int32_t past[] = {30, 21, 5, 1, 4, 7, 10};
+    float whole[ITEMS], window[ITEMS];
+    double parts[7];
+    heed_train_report report;
+    hd_sequence_reader *reader;
+    hd_sequence *model;
+    char run[256], best[270];
+
+    snprintf(run, sizeof run, "%s", in_folder("window"));
+    snprintf(best, sizeof best, "%s.best", run);
+    ring_init(&ring, false);
+    opts.config.length = 4; /* fewer than the memory looks back */
+    opts.hyper.epochs = 2;
+    opts.checkpoint = run;
+    assert_ok(hd_sequence_train(&ring.h, &opts, &model, &report));
+    assert_int_equal(access(run, F_OK) | access(best, F_OK), 0);
+    hd_sequence_checkpoint_remove(run);
+    assert_int_not_equal(access(run, F_OK), 0);
+    assert_int_not_equal(access(best, F_OK), 0);
+
+    assert_ok(hd_sequence_reader_new(model, &reader));
+    assert_ok(hd_sequence_score(reader, past, NULL, NULL, 7, 0, whole));
+    assert_ok(hd_sequence_score(reader, past + 3, NULL, NULL, 4, 0, window));
+    assert_memory_equal(whole, window, sizeof whole);
+    assert_ok(hd_sequence_attribute(reader, past, NULL, 7, 0, 13, parts, NULL));
+    for (int e = 0; e < 7; e++)
+        assert_true(e < 3 ? parts[e] == 0 : isfinite(parts[e]));
+    hd_sequence_reader_free(reader);
+    hd_sequence_free(model);
+}
+
 static const struct bad {
     const char *name, *word;
     struct hd_sequence_config config;
@@ -301,6 +339,7 @@ static const struct bad {
     {"a rate of ten", "rate", {0}, {.rate = 10}},
     {"epochs below one", "epochs", {0}, {.epochs = -3}},
     {"a dropout of one", "dropout", {0}, {.dropout = 1}},
+    {"a dropout that is no number", "dropout", {0}, {.dropout = NAN}},
 };
 
 static void test_bad_options_are_named(void **state)
@@ -335,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_resume_is_exact),
         cmocka_unit_test(test_file_keeps_the_model),
         cmocka_unit_test(test_attribution),
+        cmocka_unit_test(test_window_is_all_there_is),
         cmocka_unit_test(test_bad_options_are_named),
     };
     if (!mkdtemp(folder))
