@@ -11,12 +11,13 @@
 extern "C" {
 #endif
 
-/* locked: any thread may call, calls that write wait for one another. */
+/* locked: any thread may call, calls that write wait for one another. No lock is held while a callback
+ * runs, so a callback may call back. */
 typedef struct heed_engine heed_engine;
 
 typedef struct heed_engine_opts {
     bool must_exist; /* a missing folder is HEED_E_NOTFOUND instead of being made */
-    int threads;     /* of the engine's own pool; 0: all processors */
+    int threads;     /* of the pool for a training, evaluation or explanation; 0: all processors */
     heed_clock clock;
     heed_log log;
     uint64_t reserved[4];

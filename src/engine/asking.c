@@ -109,7 +109,7 @@ heed_status hd_asking_init(struct hd_asking *asking, heed_engine *engine, const 
     if (status == HEED_OK)
         status = read_user(&a, engine, user, opts, arena);
     a.model_now = clock_of_model(&a, engine->model_until);
-    pthread_mutex_unlock(&engine->lock);
+    hd_engine_unlock(engine);
     *asking = a;
     return status;
 }

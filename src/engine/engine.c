@@ -29,6 +29,18 @@ void hd_engine_log(const heed_engine *engine, heed_log_level level, const char *
     engine->log.line(engine->log.context, level, text);
 }
 
+void hd_engine_unlock(heed_engine *engine)
+{
+    char news[HD_ERROR_BYTES_MAX] = "";
+
+    if (engine->model_news)
+        snprintf(news, sizeof news, "%s", engine->model_trouble);
+    engine->model_news = false;
+    pthread_mutex_unlock(&engine->lock);
+    if (*news)
+        hd_engine_log(engine, HEED_LOG_ERROR, "%s", news);
+}
+
 char *hd_engine_path(const heed_engine *engine, const char *name)
 {
     size_t bytes = strlen(engine->folder) + strlen(name) + 2;
@@ -137,7 +149,7 @@ heed_status heed_engine_count(heed_engine *engine, heed_engine_counts *out)
     heed_status status = hd_store_count(engine->store, &counts);
     if (status == HEED_OK)
         status = hd_model_take(engine, &model);
-    pthread_mutex_unlock(&engine->lock);
+    hd_engine_unlock(engine);
     if (status == HEED_OK)
         *out = (heed_engine_counts){.users = counts.users,
                                     .items = counts.items,

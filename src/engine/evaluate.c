@@ -196,7 +196,7 @@ static heed_status take_all(heed_engine *engine, struct hd_items **items, struct
         status = hd_fail(HEED_E_BUSY, "evaluate: items are coming in; try again");
     else if (status == HEED_OK)
         status = hd_model_fits(*model, (*past)->histories.items);
-    pthread_mutex_unlock(&engine->lock);
+    hd_engine_unlock(engine);
     return status;
 }
 

@@ -73,7 +73,7 @@ static heed_status refresh(heed_engine *engine)
         if (status != HEED_OK) {
             snprintf(engine->model_trouble, sizeof engine->model_trouble,
                      "the model cannot be used: %s", heed_error_message());
-            hd_engine_log(engine, HEED_LOG_ERROR, "%s", engine->model_trouble);
+            engine->model_news = true;
         }
         hd_model_drop(engine->model);
         engine->model = fresh;

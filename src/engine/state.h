@@ -85,12 +85,16 @@ struct heed_engine {
         model_until; /* of the latest event it learned from, at the version below; 0: unknown */
     uint64_t model_until_version;
     char model_trouble[HD_ERROR_BYTES_MAX]; /* why model is NULL */
+    bool model_news;                        /* the log has not been told of it yet */
     hd_arena *desk[HD_DESKS_MAX];           /* scratch that requests have given back */
     int desks;
 };
 
 void hd_engine_log(const heed_engine *engine, heed_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Lets go of the engine's lock, then tells the log what a look at the model has found. Whoever took the
+ * model under the lock ends with this, so that no callback runs while it is held. */
+void hd_engine_unlock(heed_engine *engine);
 /* FOLDER/name, on the heap; NULL: no memory. */
 char *hd_engine_path(const heed_engine *engine, const char *name);
 

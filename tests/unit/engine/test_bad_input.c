@@ -210,6 +210,46 @@ static void test_export(void **state)
     assert_says("cannot write");
 }
 
+/* A log that asks the engine back, as a callback may: with the engine's lock held it would wait for
+ * itself for ever. */
+struct curious {
+    heed_engine *engine;
+    int lines;
+};
+
+static void ask_back(void *context, heed_log_level level, const char *text)
+{
+    struct curious *c = context;
+    heed_engine_counts counts;
+
+    assert_int_equal(level, HEED_LOG_ERROR);
+    assert_non_null(strstr(text, "the model cannot be used"));
+    c->lines++;
+    assert_status(heed_engine_count(c->engine, &counts), HEED_OK);
+}
+
+static void test_log_may_call_back(void **state)
+{
+    struct world *w = *state;
+    struct curious c = {0};
+    heed_engine_opts opts = {.log = {ask_back, &c}};
+    heed_feed_request request = {.user = "r4"};
+    heed_feed *feed;
+    char path[128];
+
+    world_fill(w);
+    world_train(w);
+    snprintf(path, sizeof path, "%s/models/sequence.safetensors", w->data);
+    assert_int_equal(truncate(path, 100), 0);
+    assert_status(heed_engine_open(w->data, &opts, &c.engine), HEED_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_status(heed_engine_feed(c.engine, &request, &feed), HEED_OK);
+        heed_feed_free(feed);
+    }
+    assert_int_equal(c.lines, 1); /* told once, not with each answer */
+    heed_engine_close(c.engine);
+}
+
 int main(void)
 {
 #define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -220,6 +260,7 @@ int main(void)
         WORLD_TEST(test_requests),
         WORLD_TEST(test_train_options),
         WORLD_TEST(test_broken_models),
+        WORLD_TEST(test_log_may_call_back),
         WORLD_TEST(test_foreign_model),
         WORLD_TEST(test_small_worlds),
         WORLD_TEST(test_export),
