@@ -1,3 +1,5 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
 -- Who looked at what, and when. Users and items have the caller's ids, and numbers from 0 in the order
 -- in which they were first named; everything else works with the numbers.
 CREATE TABLE user (

@@ -163,7 +163,7 @@ static heed_status ranking_init(struct ranking *r, heed_pool *pool)
     size_t items = (size_t)(h->items > 0 ? h->items : 1);
 
     for (int64_t u = 0; u < h->users; u++)
-        r->users += h->offset[u + 1] - h->offset[u] >= 3;
+        r->users += hd_split_holds_out(h, u);
     size_t users = (size_t)(r->users > 0 ? r->users : 1);
     r->threads = heed_pool_threads(pool);
     r->user = hd_alloc(users, sizeof *r->user);
@@ -184,7 +184,7 @@ static heed_status ranking_init(struct ranking *r, heed_pool *pool)
     }
     int64_t next = 0;
     for (int64_t u = 0; u < h->users; u++)
-        if (h->offset[u + 1] - h->offset[u] >= 3)
+        if (hd_split_holds_out(h, u))
             r->user[next++] = u;
     return HEED_OK;
 }
@@ -409,7 +409,7 @@ heed_status hd_split_sha256(const struct hd_histories *h, const char *const *use
     if (!named)
         return hd_fail(HEED_E_NOMEM, "evaluate: no memory for %" PRId64 " users", h->users);
     for (int64_t u = 0; u < h->users; u++)
-        if (h->offset[u + 1] - h->offset[u] >= 3)
+        if (hd_split_holds_out(h, u))
             named[count++] = (struct named_user){user_id[u], u};
     qsort(named, (size_t)count, sizeof *named, compare_named);
     hd_sha256_init(&sha);

@@ -41,11 +41,17 @@ struct hd_scorer {
 
 enum hd_split { HD_SPLIT_TEST = 1, HD_SPLIT_VALID = 2 }; /* how far the target is from the end */
 
+/* Whether the user's last two events are held out: there are three or more. */
+static inline bool hd_split_holds_out(const struct hd_histories *h, int64_t user)
+{
+    return h->offset[user + 1] - h->offset[user] >= 3;
+}
+
 /* How many of a user's events a model may learn from. */
 static inline int64_t hd_split_train_count(const struct hd_histories *h, int64_t user)
 {
     int64_t count = h->offset[user + 1] - h->offset[user];
-    return count >= 3 ? count - 2 : count;
+    return hd_split_holds_out(h, user) ? count - 2 : count;
 }
 
 #define HD_TOP_COUNT 10 /* the list whose spread over the catalogue is reported */

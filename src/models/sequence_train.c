@@ -260,7 +260,7 @@ static heed_status rank_users(void *arg, int64_t task, int worker)
         memset(t->rank + u * SHARES, 0, SHARES * sizeof *t->rank);
         for (int64_t i = 0; i < n; i++)
             repeat |= item[i] == item[n];
-        if (n < 1 || repeat)
+        if (!hd_split_holds_out(h, u) || repeat)
             continue;
         HD_TRY(hd_sequence_parts(t->model, w->tape, &w->rows, item, time, NULL, n, time ? time[n] : 0,
                                  w->network, w->memory));

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Input that is wrong: a message with file, line and field, exit 1, and nothing half done.
 try() {
     timeout 60 heed "$@"

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # There is an answer for everybody, and it says which policy made it.
 short() { python3 -c 'import json,sys; f=json.load(sys.stdin); print(f["policy"], [i["item"] for i in f["items"]], f["why_policy"])'; }
 printf '{"id":"old","title":"Old","created":"2020-01-01T00:00:00Z"}\n{"id":"new","title":"New","created":"2026-01-01T00:00:00Z"}\n' >items.ndjson

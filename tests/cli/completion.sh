@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Completion offers what the table holds.
 heed help --completion bash >completion && . ./completion
 complete_line() { # the words typed so far; the last is being typed

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # The example of every command works as pasted, in the order in which `heed help` lists them, in one
 # folder. bench and demo have their own time.
 heed help | sed -n '/^Commands/,/^$/s/^  \([a-z][a-z ]*[a-z]\)   *.*/\1/p' | grep -v -E '^(demo|bench)' >commands

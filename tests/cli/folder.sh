@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # A data folder in trouble: from a newer heed, with a model that is none, while somebody else writes, in a
 # place where none can be.
 try() {

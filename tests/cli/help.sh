@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Help says what there is, and every command answers --help.
 heed help
 heed help feed

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Each line is accounted for, importing again changes nothing, compressed files are unpacked.
 plain() { sed -E 's/"seconds":[^,]*,"per_second":[^,]*/"seconds":0,"per_second":0/'; }
 printf 'ann apple\nann pear\nbob pear\n' >fruit.txt

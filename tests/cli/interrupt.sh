@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Ctrl-C in the middle of a training: a sentence, exit 130, no model and a checkpoint; --resume goes on
 # to the same bytes as a run that nobody stopped.
 heed simulate --users 300 --items 120 --events 40000 --seed 1 -o town >/dev/null

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # What is wrong is named, with the nearest right word; misuse is exit 2.
 try() {
     heed "$@"

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # MovieLens-100k, where it is there: titles and ids as they are, every line accounted for.
 data=$HEED_SHARED/data/ml-100k
 [ -f "$data/u.data.gz" ] || { echo "skipped: no shared data" >&2; exit 77; }

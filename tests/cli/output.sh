@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # A full disk under stdout is a failure; what is written for machines is one object; no colour in a pipe.
 heed version >/dev/full
 echo "exit $?"

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # The whole path on a small town: what is imported is learned, beats the simple ones, and is explained.
 check() { python3 -c "import json,sys; v=json.load(sys.stdin); $1"; }
 heed simulate --users 300 --items 120 --events 60000 --seed 1 -o town >/dev/null

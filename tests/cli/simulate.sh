@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # The town repeats itself, and another seed is another town.
 heed simulate --users 30 --items 20 --events 2000 --seed 3 -o one --json
 heed simulate --users 30 --items 20 --events 2000 --seed 3 -o two

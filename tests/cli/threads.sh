@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Same seed, same model file, byte for byte, with one thread and with two; another seed, another model.
 heed simulate --users 100 --items 60 --events 8000 --seed 5 -o town >/dev/null
 for name in one two other; do

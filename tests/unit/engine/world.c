@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The engine's tests stand on this: a small world of readers and items in a folder of its own, made
+ * and taken away around each test. */
 #define _XOPEN_SOURCE 700 /* nftw */
 #include "world.h"
 
