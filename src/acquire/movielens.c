@@ -225,7 +225,8 @@ heed_status hd_movies_look(const char *line, size_t bytes, struct hd_movielens *
 heed_status hd_parse_rating(const struct hd_movielens *look, const char *line, size_t bytes,
                             hd_arena *arena, struct hd_event *out)
 {
-    struct hd_event e = {.kind = HD_EVENT_VIEW, .dwell_ms = -1, .value = (double)NAN, .position = -1};
+    struct hd_event e = {
+        .kind = HD_EVENT_VIEW, .dwell_ms = -1, .value = (double)NAN, .position = -1};
     struct columns c;
 
     HD_TRY(split_line(look, line, bytes, arena, &c));

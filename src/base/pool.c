@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One job at a time: the caller publishes it under the lock, workers take task numbers from a shared
- * counter, the last one to finish wakes the caller. Workers spin a few microseconds before they sleep,
- * because a training step is a train of short jobs. */
+ * One job at a time: the caller publishes it under the lock, workers take task numbers from a
+ * shared counter, the last one to finish wakes the caller. Workers spin a few microseconds before
+ * they sleep, because a training step is a train of short jobs. */
 #define _GNU_SOURCE /* sched_getaffinity: how many processors this process may use */
 #include "base/pool.h"
 #include "base/limits.h"

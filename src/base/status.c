@@ -18,8 +18,8 @@ const char *heed_version(void)
 const char *heed_status_name(heed_status status)
 {
     switch (status) {
-#define NAME(name, value, text, exit_code, http)                                                   \
-    case HEED_##name:                                                                              \
+#define NAME(name, value, text, exit_code, http) \
+    case HEED_##name:                            \
         return "HEED_" #name;
         HEED_STATUS_MAP(NAME)
 #undef NAME
@@ -30,8 +30,8 @@ const char *heed_status_name(heed_status status)
 const char *heed_status_text(heed_status status)
 {
     switch (status) {
-#define TEXT(name, value, text, exit_code, http)                                                   \
-    case HEED_##name:                                                                              \
+#define TEXT(name, value, text, exit_code, http) \
+    case HEED_##name:                            \
         return text;
         HEED_STATUS_MAP(TEXT)
 #undef TEXT
@@ -42,8 +42,8 @@ const char *heed_status_text(heed_status status)
 int heed_status_exit_code(heed_status status)
 {
     switch (status) {
-#define EXIT(name, value, text, exit_code, http)                                                   \
-    case HEED_##name:                                                                              \
+#define EXIT(name, value, text, exit_code, http) \
+    case HEED_##name:                            \
         return exit_code;
         HEED_STATUS_MAP(EXIT)
 #undef EXIT

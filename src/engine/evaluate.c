@@ -43,8 +43,8 @@ static heed_status score_sequence(void *context, int worker, const struct hd_que
         scores[i] = i < known ? 0 : -INFINITY;
     if (count == 0)
         return HEED_OK;
-    return hd_sequence_score(s->seat[worker]->reader, item, q->times ? time : NULL, NULL, count, q->now,
-                             scores);
+    return hd_sequence_score(s->seat[worker]->reader, item, q->times ? time : NULL, NULL, count,
+                             q->now, scores);
 }
 
 static void sequence_scorer_clear(struct sequence_scorer *s, int threads)

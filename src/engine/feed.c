@@ -102,7 +102,8 @@ static heed_status score_by_model(struct feeding *f)
     int64_t seen = a->count < config->length ? a->count : config->length;
 
     HD_TRY(hd_seat_take(a->model, &f->seat));
-    HD_TRY(hd_sequence_score(f->seat->reader, a->item, a->time, NULL, a->count, a->model_now, f->scores));
+    HD_TRY(hd_sequence_score(f->seat->reader, a->item, a->time, NULL, a->count, a->model_now,
+                             f->scores));
     for (int64_t i = config->items; i < a->items->catalogue.items; i++)
         f->scores[i] = -INFINITY;
     f->score_shift = -hd_log_sum_exp(f->scores, config->items);

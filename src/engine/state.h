@@ -92,8 +92,8 @@ struct heed_engine {
 
 void hd_engine_log(const heed_engine *engine, heed_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* Lets go of the engine's lock, then tells the log what a look at the model has found. Whoever took the
- * model under the lock ends with this, so that no callback runs while it is held. */
+/* Lets go of the engine's lock, then tells the log what a look at the model has found. Whoever took
+ * the model under the lock ends with this, so that no callback runs while it is held. */
 void hd_engine_unlock(heed_engine *engine);
 /* FOLDER/name, on the heap; NULL: no memory. */
 char *hd_engine_path(const heed_engine *engine, const char *name);
@@ -112,8 +112,8 @@ HEED_CHECKED heed_status hd_past_take(heed_engine *engine, struct hd_past **past
 void hd_past_drop(struct hd_past *past);
 
 /* The current model, loaded again where its file has changed. NULL where there is none, or none
- * that can be used: engine->model_trouble says why, as the end of a sentence. It may know items that
- * were read a moment before it was: hd_model_fits() tells. */
+ * that can be used: engine->model_trouble says why, as the end of a sentence. It may know items
+ * that were read a moment before it was: hd_model_fits() tells. */
 HEED_CHECKED heed_status hd_model_take(heed_engine *engine, struct hd_model **model);
 void hd_model_drop(struct hd_model *model);
 /* HEED_E_BUSY where `model` (NULL is fine) knows more than `items` items: another process has added

@@ -52,18 +52,16 @@ done:
 /* What the caller asked for, in the model's own words. */
 static struct hd_sequence_train_opts sequence_opts(const heed_train_opts *o)
 {
-    return (struct hd_sequence_train_opts){.config = {.recipe = o->recipe,
-                                                      .dim = o->dim,
-                                                      .layers = o->layers,
-                                                      .heads = o->heads,
-                                                      .length = o->length},
-                                           .hyper = {.epochs = o->epochs,
-                                                     .batch = o->batch,
-                                                     .rate = o->rate,
-                                                     .dropout = o->dropout},
-                                           .seed = o->seed,
-                                           .resume = o->resume,
-                                           .progress = o->progress};
+    return (struct hd_sequence_train_opts){
+        .config = {.recipe = o->recipe,
+                   .dim = o->dim,
+                   .layers = o->layers,
+                   .heads = o->heads,
+                   .length = o->length},
+        .hyper = {.epochs = o->epochs, .batch = o->batch, .rate = o->rate, .dropout = o->dropout},
+        .seed = o->seed,
+        .resume = o->resume,
+        .progress = o->progress};
 }
 
 /* Before anything is read. Which values a model takes is the model's to say. */

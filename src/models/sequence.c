@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MEMORY_SLACK 1e-4 /* a row's float shares may sum to this much above 1 by their rounding */
+#define MEMORY_SLACK 1e-4 /* a row's shares are floats: their sum may pass 1 by this much */
 
 heed_status hd_sequence_new(const struct hd_sequence_config *config, uint64_t seed,
                             hd_sequence **out)
@@ -83,8 +83,8 @@ void hd_sequence_describe(const hd_sequence *model, struct hd_sequence_pairs *ou
     const struct {
         const char *key;
         int64_t value;
-    } rows[] = {{"items", c->items},   {"dim", c->dim},       {"layers", c->layers},
-                {"heads", c->heads},   {"length", c->length}, {"timed", c->timed}};
+    } rows[] = {{"items", c->items}, {"dim", c->dim},       {"layers", c->layers},
+                {"heads", c->heads}, {"length", c->length}, {"timed", c->timed}};
     int64_t n = 0;
 
     out->key[n] = "model", out->value[n++] = "heed.sequence.1";
@@ -98,7 +98,7 @@ void hd_sequence_describe(const hd_sequence *model, struct hd_sequence_pairs *ou
     out->count = ++n;
 }
 
-/* The file: the parameters under their names, and the memory as a sparse matrix in three tensors. */
+/* The file: the parameters under their names, the memory as a sparse matrix in three tensors. */
 heed_status hd_sequence_save(hd_sequence *model, const char *path)
 {
     int64_t params = heed_params_count(model->params), count = params;
@@ -118,16 +118,16 @@ heed_status hd_sequence_save(hd_sequence *model, const char *path)
     }
     if (t->offset) {
         int64_t pair_count = t->offset[t->items];
-        tensor[count++] = (struct hd_stored){"memory.offset", HD_STORED_I64, 1, {t->items + 1},
-                                             (t->items + 1) * 8, 0, t->offset};
-        tensor[count++] = (struct hd_stored){"memory.item", HD_STORED_I32, 1, {pair_count},
-                                             pair_count * 4, 0, t->item};
-        tensor[count++] = (struct hd_stored){"memory.share", HD_STORED_F32, 1, {pair_count},
-                                             pair_count * 4, 0, t->share};
+        tensor[count++] = (struct hd_stored){
+            "memory.offset", HD_STORED_I64, 1, {t->items + 1}, (t->items + 1) * 8, 0, t->offset};
+        tensor[count++] = (struct hd_stored){
+            "memory.item", HD_STORED_I32, 1, {pair_count}, pair_count * 4, 0, t->item};
+        tensor[count++] = (struct hd_stored){
+            "memory.share", HD_STORED_F32, 1, {pair_count}, pair_count * 4, 0, t->share};
     }
     hd_sequence_describe(model, &pairs);
-    heed_status status = hd_safetensors_save(path, tensor, count, pairs.key, pairs.value,
-                                             pairs.count);
+    heed_status status =
+        hd_safetensors_save(path, tensor, count, pairs.key, pairs.value, pairs.count);
     hd_free(tensor);
     return status;
 }

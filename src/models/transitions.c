@@ -16,8 +16,8 @@ struct follower {
     float weight;
 };
 
-/* Where each item occurs among the training events: place[first[v] .. first[v + 1]) are positions in
- * histories.item; end[e] is where the training events of e's user end. */
+/* Where each item occurs among the training events: place[first[v] .. first[v + 1]) are positions
+ * in histories.item; end[e] is where the training events of e's user end. */
 struct places {
     int64_t *first, *place, *end;
 };
@@ -38,7 +38,7 @@ static heed_status places_init(const struct hd_histories *h, struct places *p)
     p->end = hd_alloc(events, sizeof *p->end);
     if (!p->first || !p->place || !p->end)
         return hd_fail(HEED_E_NOMEM, "transitions: no memory for %zu events", events);
-    /* A counting sort: totals, then starts, then each event into its row (which moves the starts). */
+    /* A counting sort: totals, then starts, then each event into its row, which moves the starts */
     for (int64_t u = 0; u < h->users; u++) {
         int64_t end = h->offset[u] + hd_split_train_count(h, u);
         for (int64_t e = h->offset[u]; e < end; e++)
@@ -123,7 +123,8 @@ heed_status hd_transitions_build(const struct hd_histories *h, struct hd_transit
             t.item = item ? item : t.item;
             t.share = share ? share : t.share;
             if (!share) {
-                status = hd_fail(HEED_E_NOMEM, "transitions: no memory for %" PRId64 " pairs", room);
+                status =
+                    hd_fail(HEED_E_NOMEM, "transitions: no memory for %" PRId64 " pairs", room);
                 break;
             }
         }

@@ -160,7 +160,8 @@ heed_status hd_params_read(heed_params *params, heed_adam *adam, hd_safetensors 
     hd_arena *arena = hd_arena_new(0);
     if (!arena)
         return hd_fail(HEED_E_NOMEM, "checkpoint: no memory");
-    heed_status status = adam ? hd_safetensors_number(file, STEPS_KEY, 0, INT64_MAX, &steps) : HEED_OK;
+    heed_status status =
+        adam ? hd_safetensors_number(file, STEPS_KEY, 0, INT64_MAX, &steps) : HEED_OK;
     if (status == HEED_OK)
         status = for_each(params, adam, arena, check_one, file);
     if (status == HEED_OK)

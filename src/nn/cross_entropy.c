@@ -104,10 +104,11 @@ static heed_status pick_rows(const int32_t *labels, int64_t rows, hd_arena *aren
         if (labels[n] < 0 || labels[n] >= ce->V)
             return hd_fail(HEED_E_ARG, "cross entropy: label %" PRId64 " is %d, not -1 .. %" PRId64,
                            n, (int)labels[n], ce->V - 1);
-        if (ce->excluded_count > 0 && bsearch(&labels[n], ce->excluded, (size_t)ce->excluded_count,
-                                              sizeof labels[n], by_id))
-            return hd_fail(HEED_E_ARG, "cross entropy: label %" PRId64 " is item %d, an excluded one",
-                           n, (int)labels[n]);
+        if (ce->excluded_count > 0 &&
+            bsearch(&labels[n], ce->excluded, (size_t)ce->excluded_count, sizeof labels[n], by_id))
+            return hd_fail(HEED_E_ARG,
+                           "cross entropy: label %" PRId64 " is item %d, an excluded one", n,
+                           (int)labels[n]);
         row[count] = n;
         label[count++] = labels[n];
     }
@@ -122,7 +123,8 @@ static heed_status check(const heed_tensor *x, const heed_tensor *table, const h
     HD_TRY(hd_check_rows("cross entropy", "x", x));
     HD_TRY(hd_check_rows("cross entropy", "table", table));
     if (table->rank != 2 || x->rank < 1 || hd_cols(x) != table->dim[1])
-        return hd_fail(HEED_E_SHAPE, "cross entropy: x is %s and the table %s, not (N, C) and (V, C)",
+        return hd_fail(HEED_E_SHAPE,
+                       "cross entropy: x is %s and the table %s, not (N, C) and (V, C)",
                        hd_shape_text(x), hd_shape_text(table));
     if (x->dtype != table->dtype)
         return hd_fail(HEED_E_ARG, "cross entropy: x and the table have different element types");

@@ -438,8 +438,8 @@ heed_status hd_safetensors_number(const hd_safetensors *file, const char *key, i
         fits = !__builtin_mul_overflow(value, 10, &value) &&
                !__builtin_add_overflow(value, (int64_t)(*at - '0'), &value);
     if (!fits || at == text || *at || value < least || value > most)
-        return hd_fail(HEED_E_FORMAT, "%s: %s is \"%.40s\", not %" PRId64 " to %" PRId64, file->path,
-                       key, text, least, most);
+        return hd_fail(HEED_E_FORMAT, "%s: %s is \"%.40s\", not %" PRId64 " to %" PRId64,
+                       file->path, key, text, least, most);
     *out = value;
     return HEED_OK;
 }

@@ -12,8 +12,8 @@
 
 #include <string.h>
 
-#define ROWS_GRAIN INT64_C(192) /* a block of A and of C stays in a core's second cache */
-#define SUM_GRAIN INT64_C(4096) /* so that a micro-batch of training is one slice */
+#define ROWS_GRAIN INT64_C(192)  /* a block of A and of C stays in a core's second cache */
+#define SUM_GRAIN INT64_C(4096)  /* so that a micro-batch of training is one slice */
 #define DIRECT_COLS INT64_C(256) /* beyond, rows of B are too far apart to be read as they lie */
 #define DOT_ROWS INT64_C(2)
 #define DOT_GRAIN INT64_C(1024) /* columns of C a task makes of dots */

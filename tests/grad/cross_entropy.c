@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Cross-entropy's gradients, which are made forward and only multiplied in backward: with each option,
- * past the edges of its blocks of rows and chunks of items, on slices of columns. */
+ * Cross-entropy's gradients, which are made forward and only multiplied in backward: with each
+ * option, past the edges of its blocks of rows and chunks of items, on slices of columns. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,14 +46,20 @@ static void test_cross_entropy(void **state)
         {"an excluded item", 6, 9, 4, {{.excluded = padding, .excluded_count = 1}, false, false}},
         {"rows without a label", 8, 5, 3, {{0}, false, true}},
         {"a slice of columns, rows without a label", 8, 5, 3, {{.weight = 1}, true, true}},
-        {"past a chunk of items, two excluded, smoothing", 3, 485, 2,
+        {"past a chunk of items, two excluded, smoothing",
+         3,
+         485,
+         2,
          {{.label_smoothing = 0.1, .excluded = several, .excluded_count = 4}, false, false}},
         {"past a block of rows", 150, 4, 2, {{.logit_scale = 0.5}, false, true}},
     };
     (void)state;
     for (const struct row *r = rows; r < rows + sizeof rows / sizeof *rows; r++) {
         struct how how = r->how;
-        struct gc_case c = {r->name, build, &how, 2,
+        struct gc_case c = {r->name,
+                            build,
+                            &how,
+                            2,
                             {{2, {r->N, r->C + (how.sliced ? 2 : 0)}, 0}, {2, {r->V, r->C}, 0}}};
         print_message("# %s\n", r->name);
         assert_true(gc_check(&c));

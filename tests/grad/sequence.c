@@ -15,12 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CHECK(expr)                                                                                \
-    do {                                                                                           \
-        if ((expr) != HEED_OK) {                                                                   \
-            printf("%s: %s\n", #expr, heed_error_message());                                       \
-            exit(1);                                                                               \
-        }                                                                                          \
+#define CHECK(expr)                                          \
+    do {                                                     \
+        if ((expr) != HEED_OK) {                             \
+            printf("%s: %s\n", #expr, heed_error_message()); \
+            exit(1);                                         \
+        }                                                    \
     } while (0)
 
 enum { ITEMS = 7, ROWS = 11 };
@@ -79,8 +79,13 @@ static int check_last(heed_tape *tape, const struct hd_sequence_net *net)
 
 static int check(heed_recipe recipe, bool timed)
 {
-    struct hd_sequence_config config = {.recipe = recipe, .items = ITEMS, .dim = 4, .layers = 2,
-                                        .heads = 2, .length = 5, .timed = timed};
+    struct hd_sequence_config config = {.recipe = recipe,
+                                        .items = ITEMS,
+                                        .dim = 4,
+                                        .layers = 2,
+                                        .heads = 2,
+                                        .length = 5,
+                                        .timed = timed};
     struct hd_sequence_net net;
     heed_params *params;
     heed_tape *tape;

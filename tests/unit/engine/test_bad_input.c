@@ -254,16 +254,11 @@ int main(void)
 {
 #define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
-        WORLD_TEST(test_nothing_there),
-        WORLD_TEST(test_must_exist),
-        WORLD_TEST(test_names_nobody_knows),
-        WORLD_TEST(test_requests),
-        WORLD_TEST(test_train_options),
-        WORLD_TEST(test_broken_models),
-        WORLD_TEST(test_log_may_call_back),
-        WORLD_TEST(test_foreign_model),
-        WORLD_TEST(test_small_worlds),
-        WORLD_TEST(test_export),
+        WORLD_TEST(test_nothing_there),      WORLD_TEST(test_must_exist),
+        WORLD_TEST(test_names_nobody_knows), WORLD_TEST(test_requests),
+        WORLD_TEST(test_train_options),      WORLD_TEST(test_broken_models),
+        WORLD_TEST(test_log_may_call_back),  WORLD_TEST(test_foreign_model),
+        WORLD_TEST(test_small_worlds),       WORLD_TEST(test_export),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,8 +123,8 @@ static void test_learns_the_ring(void **state)
         for (int e = 0; e < 30; e++)
             past[e] = (int32_t)((10 + 3 * (e - 29) + 3 * ITEMS) % ITEMS);
         assert_ok(hd_sequence_reader_new(model, &reader));
-        assert_ok(hd_sequence_score(reader, past, timed ? ring.time : NULL, NULL, 30,
-                                    ring.time[30], scores));
+        assert_ok(hd_sequence_score(reader, past, timed ? ring.time : NULL, NULL, 30, ring.time[30],
+                                    scores));
         for (int32_t v = 0; v < ITEMS; v++)
             best = scores[v] > scores[best] ? v : best;
         assert_int_equal(best, 13);
@@ -359,7 +359,8 @@ static void test_bad_options_are_named(void **state)
     /* Nothing to learn from is a state, not a crash: single events, and nobody at all. */
     struct hd_sequence_train_opts opts = small(HEED_RECIPE_SASREC);
     int64_t offset[] = {0, 1, 2};
-    struct hd_histories lone = {2, ITEMS, offset, ring.item, NULL}, none = {0, ITEMS, offset, ring.item, NULL};
+    struct hd_histories lone = {2, ITEMS, offset, ring.item, NULL},
+                        none = {0, ITEMS, offset, ring.item, NULL};
     heed_train_report report;
     hd_sequence *model;
     assert_int_equal(hd_sequence_train(&lone, &opts, &model, &report), HEED_E_STATE);

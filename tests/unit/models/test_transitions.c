@@ -68,8 +68,8 @@ static void test_rows_are_the_counts(void **state)
                 bool in = false;
                 for (int64_t i = t.offset[a]; i < t.offset[a + 1]; i++)
                     in |= t.item[i] == b;
-                assert_true(in || count[a][b] / (total[a] + HD_TRANSITION_PRIOR) <=
-                                      weakest * (1 + 1e-5));
+                assert_true(in ||
+                            count[a][b] / (total[a] + HD_TRANSITION_PRIOR) <= weakest * (1 + 1e-5));
             }
         }
         hd_transitions_clear(&t);
