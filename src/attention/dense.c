@@ -219,7 +219,7 @@ static size_t scratch_cut(const struct job *j, bool backward, char *at, struct s
     size_t item = j->item, edge = HD_TILE_PAD * item, used = 0;
     size_t queries = backward ? (size_t)j->T_max : CHUNK;
     struct scratch s;
-#define CUT(field, bytes) (s.field = (void *)(at + used), used += lines(bytes))
+#define CUT(field, bytes) (s.field = at ? (void *)(at + used) : NULL, used += lines(bytes))
     CUT(kt, (size_t)j->D * keys * item);
     CUT(vt, backward ? (size_t)j->E * keys * item : 0);
     CUT(s, tile * item + 2 * edge);
@@ -231,9 +231,10 @@ static size_t scratch_cut(const struct job *j, bool backward, char *at, struct s
     CUT(diagonals, j->wants_dposition ? (size_t)(j->T_max + j->S_max) * item + 2 * edge : 0);
     CUT(lanes, j->wants_dtime ? (size_t)j->arrays->W * HD_TILE_PAD * item : 0);
 #undef CUT
-    s.s += edge, s.dp += edge;
-    if (out)
+    if (out) {
         *out = s;
+        out->s += edge, out->dp += edge;
+    }
     return used;
 }
 

@@ -300,13 +300,13 @@ static void test_buckets_by_rows(void **state)
         int64_t keys[N];
         unsigned shift = (unsigned)hd_random_below(&rng, 62);
         for (int64_t j = 0; j < n; j++)
-            keys[j] = query - ((int64_t)(hd_random_u64(&rng) >> (1 + shift)) - 500) *
-                                  (round % 2 && shift > 20 ? 1000 : 1);
+            keys[j] = (int64_t)((uint64_t)query - ((hd_random_u64(&rng) >> (1 + shift)) - 500) *
+                                                      (round % 2 && shift > 20 ? 1000 : 1));
         got[n] = 77;
         doubts += k->log_buckets(got, query, keys, n, most);
         pairs += n;
         for (int64_t j = 0; j < n; j++) {
-            int want = heed_time_bucket_log(query - keys[j]);
+            int want = heed_time_bucket_log((int64_t)((uint64_t)query - (uint64_t)keys[j]));
             if (got[j] >= 0)
                 assert_int_equal(got[j], want < most ? want : most);
         }
