@@ -46,6 +46,9 @@ typedef int64_t INT;
 
 /* Under a sanitizer the loops stay loops and functions stay functions: the same source, unrolled and
  * inlined with a check at every access, takes a compiler minutes (see meson.build). */
+#ifndef HD_KERNEL_ROLLED
+#define HD_KERNEL_ROLLED 0
+#endif
 #if HD_KERNEL_ROLLED
 #define VEC_UNROLL
 #define VEC_FN static inline __attribute__((unused))
