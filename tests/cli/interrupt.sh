@@ -3,7 +3,7 @@
 # Ctrl-C in the middle of a training: a sentence, exit 130, no model and a checkpoint; --resume goes on
 # to the same bytes as a run that nobody stopped.
 heed simulate --users 300 --items 120 --events 40000 --seed 1 -o town >/dev/null
-heed import events town/events.ndjson --data stopped >/dev/null
+heed import events town/events.ndjson --data stopped >/dev/null 2>&1
 cp -r stopped whole
 heed train sequence --data stopped --epochs 12 --seed 3 --threads 2 >/dev/null 2>log &
 pid=$!

@@ -58,9 +58,9 @@ static void fill(void)
 static heed_status train(bool resume, heed_train_report *report)
 {
     heed_train_opts opts = {.recipe = HEED_RECIPE_SASREC,
-                            .dim = 16,
-                            .layers = 1,
-                            .length = 16,
+                            .dim = 64,
+                            .layers = 2,
+                            .length = 64,
                             .epochs = 12,
                             .batch = 4,
                             .seed = 5,
@@ -91,20 +91,23 @@ static void digest(char hex[HD_SHA256_HEX_BYTES])
     hd_sha256_final_hex(&sha, hex);
 }
 
-/* Whether the child was killed before it was done. */
-static bool train_and_kill(bool resume, int64_t wait_us)
+#define RESUMED 3 /* exit status of a child that was done, and had gone on from a checkpoint */
+
+/* Whether the child was killed before it was done; *resumed is set where it was not, and resumed. */
+static bool train_and_kill(bool resume, int64_t wait_us, bool *resumed)
 {
     heed_train_report report;
     int result;
     pid_t child = fork();
 
     if (child == 0)
-        _exit(train(resume, &report) == HEED_OK ? 0 : 1);
+        _exit(train(resume, &report) != HEED_OK ? 1 : report.resumed ? RESUMED : 0);
     usleep((useconds_t)wait_us);
     kill(child, SIGKILL);
     waitpid(child, &result, 0);
-    if (WIFEXITED(result) && WEXITSTATUS(result) != 0)
+    if (WIFEXITED(result) && WEXITSTATUS(result) == 1)
         die("the training failed by itself");
+    *resumed |= WIFEXITED(result) && WEXITSTATUS(result) == RESUMED;
     return WIFSIGNALED(result);
 }
 
@@ -127,13 +130,14 @@ static bool round_of(heed_rng *rng, double seconds, const char *want)
 {
     char before[HD_SHA256_HEX_BYTES], now[HD_SHA256_HEX_BYTES];
     heed_train_report report = {0};
-    bool killed = true;
+    bool killed = true, resumed = false;
     int kills = 0;
 
     unlink(model);
     digest(before);
     for (; killed && kills < KILLS_MAX; kills++) {
-        killed = train_and_kill(kills > 0, (int64_t)(hd_random_unit(rng) * seconds * 0.6e6));
+        killed = train_and_kill(kills > 0, (int64_t)((0.2 + 0.6 * hd_random_unit(rng)) * seconds * 1e6),
+                                &resumed);
         digest(now);
         /* Between the rename and the exit there is a whole model already. */
         if (memcmp(now, before, sizeof now) != 0 && strcmp(now, want) != 0)
@@ -146,8 +150,9 @@ static bool round_of(heed_rng *rng, double seconds, const char *want)
     if (strcmp(now, want) != 0)
         die("what was resumed is another model");
     check_feed("sequence");
-    printf("killed %d times, %s\n", kills, report.resumed ? "resumed" : "begun again");
-    return report.resumed;
+    resumed |= report.resumed;
+    printf("stopped %d times, %s\n", kills, resumed ? "resumed" : "begun again");
+    return resumed;
 }
 
 int main(int argc, char **argv)

@@ -26,7 +26,7 @@ struct additive {
 static struct hd_outcome outcome_of(double score)
 {
     double p = 1.0 / (1.0 + exp(-score));
-    return (struct hd_outcome){score, p, 1 + (int64_t)(1000.0 * (1.0 - p))};
+    return (struct hd_outcome){score, p, isnan(p) ? 1 : 1 + (int64_t)(1000.0 * (1.0 - p))};
 }
 
 static heed_status add_up(void *context, const struct hd_subset *subsets, int64_t count,
