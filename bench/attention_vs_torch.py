@@ -47,17 +47,35 @@ class Opts(ctypes.Structure):
     """heed_attention_opts of heed/attention.h; all zero is the ordinary case."""
 
     _fields_ = [
+        ("score", ctypes.c_int),
         ("weight", ctypes.c_int),
+        ("method", ctypes.c_int),
         ("scale", ctypes.c_double),
+        ("shift", ctypes.c_double),
         ("causal", ctypes.c_bool),
         ("offsets", ctypes.c_void_p),
         ("sequences", ctypes.c_int64),
         ("lengths", ctypes.c_void_p),
+        ("keep", ctypes.c_void_p),
+        ("keep_stride", ctypes.c_int64 * 4),
+        ("mask", ctypes.c_void_p),
+        ("mask_stride", ctypes.c_int64 * 4),
+        ("window", ctypes.c_int64),
+        ("globals", ctypes.c_int64),
+        ("dilation", ctypes.c_void_p),
+        ("alibi", ctypes.c_void_p),
+        ("rotary", ctypes.c_int),
+        ("rotary_base", ctypes.c_double),
+        ("rotary_dims", ctypes.c_int64),
         ("key_times", ctypes.c_void_p),
         ("query_times", ctypes.c_void_p),
         ("time_bucket", ctypes.c_void_p),
+        ("lsh_rounds", ctypes.c_int64),
+        ("lsh_chunk", ctypes.c_int64),
+        ("lsh_buckets", ctypes.c_int64),
+        ("lsh_seed", ctypes.c_uint64),
         ("dropout", ctypes.c_double),
-        ("reserved", ctypes.c_uint64 * 4),
+        ("reserved", ctypes.c_uint64 * 8),
     ]
 
 
@@ -65,13 +83,13 @@ class Arrays(ctypes.Structure):
     """heed_attention_arrays of heed/attention.h: 64-bit fields and pointers only."""
 
     _fields_ = (
-        [(name, ctypes.c_int64) for name in "dtype B T S H D E".split()]
+        [(name, ctypes.c_int64) for name in "dtype B T S H D E kv_heads".split()]
         + [(name, ctypes.c_void_p) for name in "q k v out".split()]
         + [(name, ctypes.c_int64 * 3) for name in "q_stride k_stride v_stride out_stride".split()]
-        + [(name, ctypes.c_void_p) for name in "lse weights position time".split()]
+        + [(name, ctypes.c_void_p) for name in "lse weights position time theta".split()]
         + [(name, ctypes.c_int64) for name in "P W".split()]
         + [("dropout_key", ctypes.c_uint64)]
-        + [(name, ctypes.c_void_p) for name in "dout dq dk dv dposition dtime".split()]
+        + [(name, ctypes.c_void_p) for name in "dout dq dk dv dposition dtime dtheta".split()]
         + [("accumulate", ctypes.c_int64), ("scratch", ctypes.c_void_p), ("scratch_bytes", ctypes.c_uint64)]
         + [("reserved", ctypes.c_uint64 * 4)]
     )

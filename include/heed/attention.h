@@ -14,17 +14,53 @@
 extern "C" {
 #endif
 
+/* How alike a query and a key are; theta is learned, one block per head. */
+typedef enum heed_attention_score {
+    HEED_SCORE_DOT,      /* <q, k> (Vaswani 2017) */
+    HEED_SCORE_COSINE,   /* <q, k> / (|q| |k|), a row of zeros is like nothing; scale is one over a
+                          * temperature (Graves 2014, eq. 6) */
+    HEED_SCORE_EUCLID,   /* -|q - k|^2 */
+    HEED_SCORE_BILINEAR, /* q' theta k, theta (H, D, D) (Luong 2015, "general") */
+    HEED_SCORE_ADDITIVE, /* theta' tanh(q + k), theta (H, D); q and k come projected, a bias in
+                          * either (Bahdanau 2015) */
+    HEED_SCORE_FEATURES, /* theta' [q, k, q - k, q * k], theta (H, 4 D): with sigmoid weights the
+                          * relevance of one item of a history to a candidate */
+} heed_attention_score;
+
 /* What a score becomes before it meets its value. */
 typedef enum heed_attention_weight {
     HEED_WEIGHT_SOFTMAX, /* exp(s) / sum exp(s); a row that may see nothing gives zeros */
-    HEED_WEIGHT_SILU,    /* s sigmoid(s) / n, n the keys this row may see (HSTU) */
+    HEED_WEIGHT_SILU,    /* s sigmoid(s) / n, n the keys this row may see (HSTU, Zhai 2024) */
+    HEED_WEIGHT_SIGMOID, /* sigmoid(s), not normalised across keys (Ramapuram 2024): a gate per key;
+                          * shift = -log(S) starts it near the mean */
 } heed_attention_weight;
 
-/* All zero is the ordinary case: softmax, scale 1 / sqrt(D), every query sees every key. */
+/* How the sum over keys is made. */
+typedef enum heed_attention_method {
+    HEED_METHOD_EXACT,  /* every pair that is seen, by tiles (Dao 2022) */
+    HEED_METHOD_LINEAR, /* phi(q) (phi(k)' v) / phi(q) sum phi(k), phi = elu + 1 (Katharopoulos
+                         * 2020): O(L D E); of masks it knows causal, lengths and offsets */
+    HEED_METHOD_LSH,    /* keys are the queries, made unit rows; each sees its hash bucket's chunk
+                         * and the one before, over several rounds (Reformer, Kitaev 2020) */
+} heed_attention_method;
+
+typedef enum heed_rotary {
+    HEED_ROTARY_NONE,
+    HEED_ROTARY_PAIRS,  /* dimensions 2 i and 2 i + 1 turn together (Su 2021) */
+    HEED_ROTARY_HALVES, /* i and i + rotary_dims / 2 (GPT-NeoX, Llama) */
+} heed_rotary;
+
+/* All zero is the ordinary case: softmax of the scaled dot product, every query sees every key.
+ * t' = t + S - T is where the query at position t stands among the keys. */
 typedef struct heed_attention_opts {
+    heed_attention_score score;
     heed_attention_weight weight;
-    double scale; /* 0: 1 / sqrt(D) for softmax, 1 for SiLU */
-    bool causal;  /* the query at position t sees keys s <= t + (S - T) */
+    heed_attention_method method;
+    double scale; /* of the score; 0: 1 / sqrt(D) for softmax of a dot or bilinear score, else 1 */
+    double shift; /* added to every score */
+
+    /* ---- who sees whom: a pair is seen where all of these allow it */
+    bool causal; /* keys s <= t' */
     /* Ragged batches without padding: B + 1 row numbers; sequence b is rows
      * [offsets[b], offsets[b + 1]) of q, k, v and out, whose first dimension is then all rows.
      * NULL: every sequence has T queries and S keys. */
@@ -32,24 +68,50 @@ typedef struct heed_attention_opts {
     int64_t sequences; /* B, with offsets */
     /* With padding instead: keys at or after lengths[b] are not seen; NULL: none is padding. */
     const int64_t *lengths;
+    /* (B, H, T, S), strides in elements, 0 where one entry serves all: {0, 0, S, 1} is one matrix for
+     * every sequence and head. With offsets B must be 1. keep: 0 is not seen. mask: added to the
+     * scores, of q's element type (float32 beside bfloat16); -INFINITY is not seen. No gradient
+     * flows into it. */
+    const uint8_t *keep;
+    int64_t keep_stride[4];
+    const void *mask;
+    int64_t mask_stride[4];
+    /* Sliding window (Beltagy 2020): keys with |t' - s| <= window dilation[h], and of those every
+     * dilation[h]-th; and where s or t' is one of the first `globals` positions. 0: no window.
+     * dilation (H), or NULL: 1. */
+    int64_t window, globals;
+    const int64_t *dilation;
+
+    /* ---- where and when */
+    const double *alibi; /* (H): score -= alibi[h] |t' - s| (Press 2022); NULL: none */
+    heed_rotary rotary;  /* queries turn by t', keys by s, before the score */
+    double rotary_base;  /* 0: 10,000 */
+    int64_t rotary_dims; /* how many of the first dimensions, even; 0: all D */
     /* For the time bias: when each key happened and when each query asks, one per row of k and q,
      * in ms (HSTU asks at the time of the event that follows). */
     const int64_t *key_times, *query_times;
     int (*time_bucket)(int64_t span_ms); /* NULL: heed_time_bucket_log */
-    double dropout;                      /* share of the weights left out, 0 <= p < 1; on a tape
-                                          * only while it records */
-    uint64_t reserved[4];
+
+    /* ---- LSH */
+    int64_t lsh_rounds;  /* 0: 4 */
+    int64_t lsh_chunk;   /* positions of a chunk; 0: 64 */
+    int64_t lsh_buckets; /* even; 0: about 2 S / lsh_chunk */
+    uint64_t lsh_seed;   /* of the random rotations */
+
+    double dropout; /* share of the weights left out, 0 <= p < 1; on a tape only while it records */
+    uint64_t reserved[8];
 } heed_attention_opts;
 
-/* Biases that are learned and added to the scores; either may be NULL.
- * position (H, P): score(t, s) += position[h][P - 1 - min(t' - s, P - 1)] where t' = t + S - T counts
- *   from the keys' start: the last entry is the same position, the one before it one step back; what
- *   is farther than P - 1 steps takes entry 0. Keys ahead of the query take no bias.
+/* What is learned beside queries, keys and values; each may be NULL.
+ * position (H, P): score(t, s) += position[h][P - 1 - min(t' - s, P - 1)]: the last entry is the same
+ *   position, the one before it one step back; what is farther than P - 1 steps takes entry 0. Keys
+ *   ahead of the query take no bias. An entry of -INFINITY hides its keys.
  * time (H, W): score(t, s) += time[h][bucket(query_time(t) - key_time(s))], buckets 0 .. W - 1; what
- *   time_bucket() returns is cut to that range. */
-typedef struct heed_attention_bias {
-    heed_tensor *position, *time;
-} heed_attention_bias;
+ *   time_bucket() returns is cut to that range.
+ * theta: what the score needs, see heed_attention_score. */
+typedef struct heed_attention_learned {
+    heed_tensor *position, *time, *theta;
+} heed_attention_learned;
 
 /**
  * Attention on a tape, all heads and sequences of a batch.
@@ -74,7 +136,7 @@ typedef struct heed_attention_bias {
  *          eq. 2 (SiLU weights and both biases).
  */
 HEED_API HEED_CHECKED heed_status heed_attention(heed_tape *tape, heed_tensor *q, heed_tensor *k,
-                                                 heed_tensor *v, const heed_attention_bias *bias,
+                                                 heed_tensor *v, const heed_attention_learned *learned,
                                                  const heed_attention_opts *opts, heed_tensor **out,
                                                  heed_tensor **weights);
 
@@ -92,20 +154,23 @@ HEED_API int heed_time_bucket_log(int64_t span_ms);
 typedef struct heed_attention_arrays {
     int64_t dtype; /* heed_dtype */
     int64_t B, T, S, H, D, E;
+    int64_t kv_heads; /* heads of k and v, which divide H: each serves H / kv_heads queries' heads that
+                       * follow each other (Ainslie 2023); 0: H */
     const void *q, *k, *v;
     void *out;
     int64_t q_stride[3], k_stride[3], v_stride[3], out_stride[3];
     void *lse;                     /* (H, rows of q): logarithm of each row's sum of exp(score), for
                                     * the backward of softmax; NULL in the forward: not wanted */
     void *weights;                 /* (B, H, T, S), or NULL; with offsets B must be 1 */
-    const void *position, *time;   /* (H, P) and (H, W) as heed_attention_bias, or NULL */
+    const void *position, *time;   /* (H, P) and (H, W) as heed_attention_learned, or NULL */
+    const void *theta;             /* what the score needs, or NULL */
     int64_t P, W;
     uint64_t dropout_key;          /* another key, other weights dropped; the backward's must be the
                                     * forward's */
     /* backward: gradients have the strides of what they belong to; dout those of out */
     const void *dout;
     void *dq, *dk, *dv;
-    void *dposition, *dtime;       /* always added to; NULL: not wanted */
+    void *dposition, *dtime, *dtheta; /* always added to; NULL: not wanted */
     int64_t accumulate;            /* 0: dq, dk and dv are overwritten; 1: added to */
     void *scratch;                 /* heed_attention_scratch_bytes() of memory, or NULL: the call
                                     * takes it from the heap and gives it back */
@@ -135,6 +200,12 @@ HEED_API HEED_CHECKED heed_status heed_attention_forward(heed_pool *pool,
 HEED_API HEED_CHECKED heed_status heed_attention_backward(heed_pool *pool,
                                                           const heed_attention_opts *opts,
                                                           const heed_attention_arrays *arrays);
+
+/* ---- positions and temperatures: what any form can take */
+
+/* ---- a cache of keys and values */
+
+/* ---- layers: what has weights of its own */
 
 #ifdef __cplusplus
 }

@@ -86,82 +86,6 @@ static int64_t equal_blocks(int64_t n, int64_t block, int64_t grain)
     return count ? (grains + count - 1) / count * grain : grain;
 }
 
-/* ---- checks */
-
-static heed_status check_opts(const heed_attention_opts *o)
-{
-    if (o->weight != HEED_WEIGHT_SOFTMAX && o->weight != HEED_WEIGHT_SILU)
-        return hd_fail(HEED_E_ARG, "attention: there is no weight %d", (int)o->weight);
-    if (!isfinite(o->scale))
-        return hd_fail(HEED_E_ARG, "attention: scale is not finite");
-    if (!(o->dropout >= 0 && o->dropout < 1))
-        return hd_fail(HEED_E_ARG, "attention: dropout is %g, not in [0, 1)", o->dropout);
-    for (int i = 0; i < 4; i++)
-        if (o->reserved[i])
-            return hd_fail(HEED_E_ARG, "attention: a reserved option is set");
-    return HEED_OK;
-}
-
-static heed_status check_sequences(const heed_attention_opts *o, const heed_attention_arrays *a)
-{
-    if (!o->offsets) {
-        for (int64_t b = 0; o->lengths && b < a->B; b++)
-            if (o->lengths[b] < 0 || o->lengths[b] > a->S)
-                return hd_fail(HEED_E_ARG, "attention: length %" PRId64 " of sequence %" PRId64
-                               " is not in 0 .. %" PRId64, o->lengths[b], b, a->S);
-        return HEED_OK;
-    }
-    if (o->lengths)
-        return hd_fail(HEED_E_ARG, "attention: lengths and offsets are both given");
-    if (a->B != o->sequences)
-        return hd_fail(HEED_E_SHAPE, "attention: B is %" PRId64 ", but there are %" PRId64
-                       " sequences", a->B, o->sequences);
-    if (o->offsets[0] != 0)
-        return hd_fail(HEED_E_ARG, "attention: the first offset is %" PRId64 ", not 0",
-                       o->offsets[0]);
-    for (int64_t b = 0; b < a->B; b++)
-        if (o->offsets[b + 1] < o->offsets[b] || o->offsets[b + 1] > HD_DIM_MAX)
-            return hd_fail(HEED_E_ARG, "attention: offset %" PRId64 " after %" PRId64
-                           " (sequence %" PRId64 ")", o->offsets[b + 1], o->offsets[b], b);
-    return HEED_OK;
-}
-
-heed_status hd_attention_check(const heed_attention_opts *o, const heed_attention_arrays *a,
-                               bool backward)
-{
-    int64_t dims[] = {a->B, a->T, a->S, a->H, a->D, a->E, a->P, a->W};
-    HD_TRY(check_opts(o));
-    if (a->dtype != HEED_F32 && a->dtype != HEED_F64)
-        return hd_fail(HEED_E_ARG, "attention: there is no element type %" PRId64, a->dtype);
-    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
-        if (dims[i] < 0 || dims[i] > INT32_MAX)
-            return hd_fail(HEED_E_SHAPE, "attention: a dimension is %" PRId64, dims[i]);
-    for (int i = 0; i < 4; i++)
-        if (a->reserved[i])
-            return hd_fail(HEED_E_ARG, "attention: a reserved field is set");
-    HD_TRY(check_sequences(o, a));
-    if (a->position && a->P == 0)
-        return hd_fail(HEED_E_SHAPE, "attention: the position bias has no entries");
-    if (a->time && a->W == 0)
-        return hd_fail(HEED_E_SHAPE, "attention: the time bias has no buckets");
-    if (a->weights && o->offsets && a->B > 1)
-        return hd_fail(HEED_E_SHAPE, "attention: weights of %" PRId64 " ragged sequences; 1 is the "
-                       "most", a->B);
-    /* Empty arrays may be NULL. */
-    int64_t queries = o->offsets ? o->offsets[a->B] : a->B * a->T;
-    int64_t keys = o->offsets ? queries : a->B * a->S;
-    bool q = queries * a->H > 0, k = keys * a->H > 0;
-    if ((q && (!a->q || !a->out)) || (k && (!a->k || !a->v)))
-        return hd_fail(HEED_E_ARG, "attention: q, k, v or out is missing");
-    if (a->time && q && k && (!o->key_times || !o->query_times))
-        return hd_fail(HEED_E_ARG, "attention: a time bias needs key_times and query_times");
-    if (backward && ((q && (!a->dout || !a->dq)) || (k && (!a->dk || !a->dv))))
-        return hd_fail(HEED_E_ARG, "attention: dout, dq, dk or dv is missing");
-    if (backward && q && o->weight == HEED_WEIGHT_SOFTMAX && !a->lse)
-        return hd_fail(HEED_E_ARG, "attention: the backward needs lse");
-    return HEED_OK;
-}
-
 /* ---- a job */
 
 static struct strides strides_of(const int64_t stride[3], int64_t rows, int64_t H, int64_t width)
@@ -253,13 +177,11 @@ static size_t scratch_need(const struct job *j, int threads, bool backward)
            (size_t)threads * scratch_cut(j, backward, NULL, NULL);
 }
 
-uint64_t heed_attention_scratch_bytes(const heed_pool *pool, const heed_attention_opts *opts,
-                                      const heed_attention_arrays *arrays, bool backward)
+uint64_t hd_dense_scratch_bytes(const heed_pool *pool, const heed_attention_opts *opts,
+                                const heed_attention_arrays *arrays, bool backward)
 {
     struct job j;
     uint64_t bytes = 0;
-    if (!opts || !arrays || hd_attention_check(opts, arrays, backward) != HEED_OK)
-        return 0;
     for (int pass = 0; pass <= (int)backward; pass++) {
         job_init(&j, opts, arrays, pass);
         uint64_t need = scratch_need(&j, heed_pool_threads(pool), pass);
@@ -514,14 +436,11 @@ static heed_status forward_task(void *arg, int64_t task, int worker)
     return HEED_OK;
 }
 
-heed_status heed_attention_forward(heed_pool *pool, const heed_attention_opts *opts,
-                                   const heed_attention_arrays *arrays)
+heed_status hd_dense_forward(heed_pool *pool, const heed_attention_opts *opts,
+                          const heed_attention_arrays *arrays)
 {
     struct job j;
     void *heap;
-    if (!opts || !arrays)
-        return hd_fail(HEED_E_ARG, "attention: options or arrays are missing");
-    HD_TRY(hd_attention_check(opts, arrays, false));
     job_init(&j, opts, arrays, false);
     HD_TRY(job_scratch(&j, pool, false, &heap));
     heed_status status = hd_pool_run(pool, j.B * j.H * j.chunks, forward_task, &j);
@@ -690,14 +609,11 @@ static void reduce_tables(const struct job *j)
     }
 }
 
-heed_status heed_attention_backward(heed_pool *pool, const heed_attention_opts *opts,
-                                    const heed_attention_arrays *arrays)
+heed_status hd_dense_backward(heed_pool *pool, const heed_attention_opts *opts,
+                           const heed_attention_arrays *arrays)
 {
     struct job j;
     void *heap;
-    if (!opts || !arrays)
-        return hd_fail(HEED_E_ARG, "attention: options or arrays are missing");
-    HD_TRY(hd_attention_check(opts, arrays, true));
     job_init(&j, opts, arrays, true);
     HD_TRY(job_scratch(&j, pool, true, &heap));
     heed_status status = hd_pool_run(pool, j.B * j.H, backward_task, &j);

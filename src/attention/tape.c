@@ -133,7 +133,7 @@ static heed_status run_forward(heed_tape *tape, const heed_attention_opts *opts,
 }
 
 heed_status heed_attention(heed_tape *tape, heed_tensor *q, heed_tensor *k, heed_tensor *v,
-                           const heed_attention_bias *bias, const heed_attention_opts *opts,
+                           const heed_attention_learned *learned, const heed_attention_opts *opts,
                            heed_tensor **out, heed_tensor **weights)
 {
     const heed_attention_opts ordinary = {0};
@@ -144,8 +144,8 @@ heed_status heed_attention(heed_tape *tape, heed_tensor *q, heed_tensor *k, heed
     heed_tensor *y, *w = NULL, *lse = NULL;
 
     HD_TRY(check_shapes(q, k, v, &rec.opts));
-    rec.position = bias ? bias->position : NULL;
-    rec.time = bias ? bias->time : NULL;
+    rec.position = learned ? learned->position : NULL;
+    rec.time = learned ? learned->time : NULL;
     a->dtype = q->dtype;
     a->B = ragged ? rec.opts.sequences : q->dim[0];
     a->T = q->dim[rank - 3], a->S = k->dim[rank - 3], a->H = q->dim[rank - 2];

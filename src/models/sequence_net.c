@@ -242,7 +242,7 @@ static heed_status attend(const struct pass *p, int l, heed_tensor *q, heed_tens
     const struct hd_sequence_block *w = &p->net->block[l];
     int64_t T = q->dim[0], S = k->dim[0], C = q->dim[1], H = p->net->config.heads, D = C / H;
     bool hstu = is_hstu(&p->net->config);
-    heed_attention_bias bias = {w->position_bias, w->time_bias};
+    heed_attention_learned bias = {w->position_bias, w->time_bias};
     heed_attention_opts opts = {
         .weight = hstu ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX,
         .causal = true,

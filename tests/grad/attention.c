@@ -22,7 +22,7 @@ struct how {
 static heed_status build(heed_tape *tape, heed_tensor **in, void *arg, heed_tensor **out)
 {
     const struct how *how = arg;
-    heed_attention_bias bias = {0};
+    heed_attention_learned bias = {0};
     int next = 3;
 
     if (how->position)

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is wrong with options or arrays, in a sentence that names it, before anything is computed. */
+#include "attention/dense.h"
+#include "base/limits.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+static heed_status check_opts(const heed_attention_opts *o)
+{
+    if ((int)o->score < 0 || o->score > HEED_SCORE_FEATURES)
+        return hd_fail(HEED_E_ARG, "attention: there is no score %d", (int)o->score);
+    if ((int)o->weight < 0 || o->weight > HEED_WEIGHT_SIGMOID)
+        return hd_fail(HEED_E_ARG, "attention: there is no weight %d", (int)o->weight);
+    if ((int)o->method < 0 || o->method > HEED_METHOD_LSH)
+        return hd_fail(HEED_E_ARG, "attention: there is no method %d", (int)o->method);
+    if (!isfinite(o->scale))
+        return hd_fail(HEED_E_ARG, "attention: scale is not finite");
+    if (!isfinite(o->shift))
+        return hd_fail(HEED_E_ARG, "attention: shift is not finite");
+    /* not yet */
+    if (o->score != HEED_SCORE_DOT)
+        return hd_fail(HEED_E_ARG, "attention: only the dot score is built");
+    if (o->weight == HEED_WEIGHT_SIGMOID || o->shift != 0)
+        return hd_fail(HEED_E_ARG, "attention: sigmoid weights and shift are not built");
+    if (o->method != HEED_METHOD_EXACT)
+        return hd_fail(HEED_E_ARG, "attention: only the exact method is built");
+    if (o->keep || o->mask || o->window || o->globals || o->dilation)
+        return hd_fail(HEED_E_ARG, "attention: masks and windows are not built");
+    if (o->alibi || o->rotary)
+        return hd_fail(HEED_E_ARG, "attention: alibi and rotary are not built");
+    if (!(o->dropout >= 0 && o->dropout < 1))
+        return hd_fail(HEED_E_ARG, "attention: dropout is %g, not in [0, 1)", o->dropout);
+    for (int i = 0; i < 8; i++)
+        if (o->reserved[i])
+            return hd_fail(HEED_E_ARG, "attention: a reserved option is set");
+    return HEED_OK;
+}
+
+static heed_status check_sequences(const heed_attention_opts *o, const heed_attention_arrays *a)
+{
+    if (!o->offsets) {
+        for (int64_t b = 0; o->lengths && b < a->B; b++)
+            if (o->lengths[b] < 0 || o->lengths[b] > a->S)
+                return hd_fail(HEED_E_ARG, "attention: length %" PRId64 " of sequence %" PRId64
+                               " is not in 0 .. %" PRId64, o->lengths[b], b, a->S);
+        return HEED_OK;
+    }
+    if (o->lengths)
+        return hd_fail(HEED_E_ARG, "attention: lengths and offsets are both given");
+    if (a->B != o->sequences)
+        return hd_fail(HEED_E_SHAPE, "attention: B is %" PRId64 ", but there are %" PRId64
+                       " sequences", a->B, o->sequences);
+    if (o->offsets[0] != 0)
+        return hd_fail(HEED_E_ARG, "attention: the first offset is %" PRId64 ", not 0",
+                       o->offsets[0]);
+    for (int64_t b = 0; b < a->B; b++)
+        if (o->offsets[b + 1] < o->offsets[b] || o->offsets[b + 1] > HD_DIM_MAX)
+            return hd_fail(HEED_E_ARG, "attention: offset %" PRId64 " after %" PRId64
+                           " (sequence %" PRId64 ")", o->offsets[b + 1], o->offsets[b], b);
+    return HEED_OK;
+}
+
+heed_status hd_attention_check(const heed_attention_opts *o, const heed_attention_arrays *a,
+                               bool backward)
+{
+    int64_t dims[] = {a->B, a->T, a->S, a->H, a->D, a->E, a->P, a->W};
+    HD_TRY(check_opts(o));
+    if (a->dtype != HEED_F32 && a->dtype != HEED_F64)
+        return hd_fail(HEED_E_ARG, "attention: there is no element type %" PRId64, a->dtype);
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
+        if (dims[i] < 0 || dims[i] > INT32_MAX)
+            return hd_fail(HEED_E_SHAPE, "attention: a dimension is %" PRId64, dims[i]);
+    for (int i = 0; i < 4; i++)
+        if (a->reserved[i])
+            return hd_fail(HEED_E_ARG, "attention: a reserved field is set");
+    HD_TRY(check_sequences(o, a));
+    if (a->position && a->P == 0)
+        return hd_fail(HEED_E_SHAPE, "attention: the position bias has no entries");
+    if (a->time && a->W == 0)
+        return hd_fail(HEED_E_SHAPE, "attention: the time bias has no buckets");
+    if (a->weights && o->offsets && a->B > 1)
+        return hd_fail(HEED_E_SHAPE, "attention: weights of %" PRId64 " ragged sequences; 1 is the "
+                       "most", a->B);
+    /* Empty arrays may be NULL. */
+    int64_t queries = o->offsets ? o->offsets[a->B] : a->B * a->T;
+    int64_t keys = o->offsets ? queries : a->B * a->S;
+    bool q = queries * a->H > 0, k = keys * a->H > 0;
+    if ((q && (!a->q || !a->out)) || (k && (!a->k || !a->v)))
+        return hd_fail(HEED_E_ARG, "attention: q, k, v or out is missing");
+    if (a->time && q && k && (!o->key_times || !o->query_times))
+        return hd_fail(HEED_E_ARG, "attention: a time bias needs key_times and query_times");
+    if (backward && ((q && (!a->dout || !a->dq)) || (k && (!a->dk || !a->dv))))
+        return hd_fail(HEED_E_ARG, "attention: dout, dq, dk or dv is missing");
+    if (backward && q && o->weight == HEED_WEIGHT_SOFTMAX && !a->lse)
+        return hd_fail(HEED_E_ARG, "attention: the backward needs lse");
+    return HEED_OK;
+}
