@@ -6,7 +6,7 @@
 
 heed_status hd_sequence_rows_init(struct hd_sequence_rows *r, int64_t length)
 {
-    size_t n = (size_t)(length > HD_BATCH_ROWS ? length : HD_BATCH_ROWS);
+    size_t n = (size_t)(HD_BATCH_ROWS + length);
 
     *r = (struct hd_sequence_rows){.rows_max = (int64_t)n};
     r->offset = hd_alloc(n + 1, sizeof *r->offset);

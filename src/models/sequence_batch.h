@@ -7,9 +7,9 @@
 
 #include "models/sequence_net.h"
 
-/* Rows a pass holds at most: its activations stay in the caches nearest the processor. A window
- * longer than that has a batch for itself. */
-#define HD_BATCH_ROWS 1536
+/* Rows a pass is meant to hold at most: its activations stay in the caches nearest the processor. It
+ * may be more by less than a window, since windows are not cut. */
+#define HD_BATCH_ROWS 2048
 
 struct hd_sequence_rows {
     int64_t rows, sequences, rows_max;
@@ -18,7 +18,7 @@ struct hd_sequence_rows {
     int64_t *time, *query;
 };
 
-/* Room for HD_BATCH_ROWS or one window of `length`, whichever is more. */
+/* Room for HD_BATCH_ROWS and a window of `length`. */
 HEED_CHECKED heed_status hd_sequence_rows_init(struct hd_sequence_rows *r, int64_t length);
 void hd_sequence_rows_clear(struct hd_sequence_rows *r);
 void hd_sequence_rows_reset(struct hd_sequence_rows *r);

@@ -2,8 +2,8 @@
  *
  * Training of hd_sequence: same seed, same bits, on one thread or many.
  *
- * A step takes a batch of windows and cuts it, by size alone, into passes of at most HD_BATCH_ROWS
- * rows. Pass i belongs to lane i mod LANES; a lane adds up the gradients of its passes in order, the
+ * A step takes a batch of windows and cuts it, by size alone, into passes of about HD_BATCH_ROWS rows
+ * or less. Pass i belongs to lane i mod LANES; a lane adds up the gradients of its passes in order, the
  * lanes' sums are added in order. Threads take lanes, each with a tape of its own, so a pass runs on
  * one core out of its own caches, and nothing depends on how many there are.
  *
@@ -172,26 +172,41 @@ static heed_status run_lane(void *arg, int64_t index, int worker)
     struct trainer *t = arg;
 
     for (int64_t i = index; i < t->passes; i += LANES)
-        HD_TRY(run_pass(t, &t->worker[worker], &t->lane[index], i));
+        if (t->pass[i].count)
+            HD_TRY(run_pass(t, &t->worker[worker], &t->lane[index], i));
     return HEED_OK;
 }
 
-/* Cuts windows first .. first + count - 1 into passes by their rows, in order. */
+/* How many passes: 1, 2, 4 or a multiple of LANES, so that threads have as much to do as each other. */
+static int64_t count_passes(int64_t rows)
+{
+    int64_t need = (rows + HD_BATCH_ROWS - 1) / HD_BATCH_ROWS, passes = 1;
+
+    while (passes < need && passes < LANES)
+        passes *= 2;
+    return passes < need ? (need + LANES - 1) / LANES * LANES : passes;
+}
+
+/* Cuts windows first .. first + count - 1, in order, into passes of as equal rows as can be: a window
+ * goes to the pass in whose share of the rows its middle lies. */
 static void cut_passes(struct trainer *t, int64_t first, int64_t count)
 {
-    int64_t rows = 0, rows_max = t->worker[0].rows.rows_max;
+    const struct window *w = t->window + first;
+    int64_t rows = 0, done = 0;
 
-    t->passes = t->step_positions = 0;
+    t->step_positions = 0;
     t->batch_first = first;
     for (int64_t i = 0; i < count; i++) {
-        const struct window *w = &t->window[first + i];
-        if (i == 0 || rows + w->count > rows_max) {
-            t->pass[t->passes++] = (struct pass){i, 0};
-            rows = 0;
-        }
-        t->pass[t->passes - 1].count++;
-        rows += w->count;
-        t->step_positions += w->count - w->context;
+        rows += w[i].count;
+        t->step_positions += w[i].count - w[i].context;
+    }
+    t->passes = count_passes(rows);
+    memset(t->pass, 0, (size_t)t->passes * sizeof *t->pass);
+    for (int64_t i = 0; i < count; i++) {
+        struct pass *pass = &t->pass[(2 * done + w[i].count) * t->passes / (2 * rows)];
+        pass->first = pass->count ? pass->first : i;
+        pass->count++;
+        done += w[i].count;
     }
 }
 
@@ -560,7 +575,7 @@ static heed_status trainer_init(struct trainer *t)
                                                   : batch;
     }
     t->steps_per_epoch = (t->windows + t->hyper.batch - 1) / t->hyper.batch;
-    t->pass = hd_alloc((size_t)t->hyper.batch, sizeof *t->pass);
+    t->pass = hd_alloc((size_t)count_passes(t->hyper.batch * t->config.length), sizeof *t->pass);
     if (!t->pass)
         return hd_fail(HEED_E_NOMEM, "train: no memory for a batch of %" PRId64, t->hyper.batch);
     return HEED_OK;
