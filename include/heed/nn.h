@@ -54,6 +54,10 @@ HEED_API HEED_CHECKED heed_status heed_embedding(heed_tape *tape, heed_tensor *t
 /** y = x W^T + b; W (O, C), b (O) or NULL. */
 HEED_API HEED_CHECKED heed_status heed_linear(heed_tape *tape, heed_tensor *x, heed_tensor *w,
                                               heed_tensor *b, heed_tensor **out);
+/** residual + x W^T + b in one pass; residual (N, O). */
+HEED_API HEED_CHECKED heed_status heed_linear_add(heed_tape *tape, heed_tensor *x, heed_tensor *w,
+                                                  heed_tensor *b, heed_tensor *residual,
+                                                  heed_tensor **out);
 HEED_API HEED_CHECKED heed_status heed_add(heed_tape *tape, heed_tensor *x, heed_tensor *y,
                                            heed_tensor **out);
 HEED_API HEED_CHECKED heed_status heed_mul(heed_tape *tape, heed_tensor *x, heed_tensor *y,

@@ -35,6 +35,7 @@ typedef struct heed_tensor {
     /* Of a parameter of rank 2 that has a gradient: a byte per row; 0: the row's gradient is zero, so
      * that a step costs what it touched, not what the table holds. Else NULL. */
     uint8_t *touched;
+    struct hd_parts *split; /* of a part that heed_split() made, or NULL */
     struct hd_arena *home; /* of a parameter: where its gradient is made; NULL: in the tape's arena */
 } heed_tensor;
 
@@ -53,6 +54,13 @@ HEED_API void heed_tape_reset(heed_tape *tape);
 
 /** off: operations compute but record nothing, dropout passes through: for inference. On at first. */
 HEED_API void heed_tape_record(heed_tape *tape, bool on);
+
+/**
+ * on: matrix products of float32 layers may round their factors to bfloat16 (8 bits of mantissa; sums
+ * stay float32), forward and backward, where the machine multiplies those faster: about twice. Off at
+ * first. The same bits for any pool, not on every kind of machine.
+ */
+HEED_API void heed_tape_bf16(heed_tape *tape, bool on);
 
 /** Sets the stream of dropout's random numbers, for steps that must be repeatable one by one. */
 HEED_API void heed_tape_seed(heed_tape *tape, uint64_t seed, uint64_t stream);
@@ -81,6 +89,15 @@ HEED_API HEED_CHECKED heed_status heed_reshape(heed_tape *tape, heed_tensor *x, 
 /** A view of x[..., start : start + count, ...] along axis. */
 HEED_API HEED_CHECKED heed_status heed_slice(heed_tape *tape, heed_tensor *x, int axis,
                                              int64_t start, int64_t count, heed_tensor **out);
+
+/**
+ * x (..., n C) as n parts (..., C) of its last axis, which share its memory. As slices, but gradients
+ * of parts are written where those of slices have to be added to zeros: what a product of several
+ * layers at once is taken apart with.
+ * Errors   HEED_E_SHAPE  n does not divide the last dimension
+ */
+HEED_API HEED_CHECKED heed_status heed_split(heed_tape *tape, heed_tensor *x, int n,
+                                             heed_tensor **parts);
 
 /**
  * Replays the tape backwards from a single number: gradients are added to every tensor that wants

@@ -72,10 +72,11 @@ static heed_status take_scratch(heed_tape *tape, const heed_attention_opts *opts
     return HEED_OK;
 }
 
-/* Where a gradient goes that nobody asked for: zeroed scratch with the same strides. */
-static heed_status gradient_of(heed_tape *tape, heed_tensor *x, void **grad)
+/* Where the gradient goes; where nobody asked for it, scratch with the same strides, not zeroed, as
+ * what is *fresh. */
+static heed_status gradient_of(heed_tape *tape, heed_tensor *x, void **grad, bool *fresh)
 {
-    HD_TRY(hd_grad(tape, x, grad));
+    HD_TRY(hd_grad_first(tape, x, grad, fresh));
     if (*grad || hd_count(x) == 0)
         return HEED_OK;
     int64_t span = 1;
@@ -87,6 +88,25 @@ static heed_status gradient_of(heed_tape *tape, heed_tensor *x, void **grad)
     return HEED_OK;
 }
 
+/* Gradients of q, k and v are written where all three are new, else added to. */
+static heed_status input_gradients(heed_tape *tape, const struct attention_record *rec,
+                                   heed_attention_arrays *a)
+{
+    heed_tensor *x[] = {rec->q, rec->k, rec->v};
+    void **grad[] = {&a->dq, &a->dk, &a->dv};
+    bool fresh[3], all = true;
+
+    for (int i = 0; i < 3; i++) {
+        HD_TRY(gradient_of(tape, x[i], grad[i], &fresh[i]));
+        all &= fresh[i] || !hd_wants_grad(tape, x[i]);
+    }
+    a->accumulate = !all;
+    for (int i = 0; i < 3; i++)
+        if (fresh[i] && !all)
+            hd_grad_clear(x[i]->base ? x[i]->base : x[i]);
+    return HEED_OK;
+}
+
 static heed_status run_backward(heed_tape *tape, struct attention_record *rec)
 {
     heed_attention_arrays a = rec->arrays;
@@ -95,10 +115,7 @@ static heed_status run_backward(heed_tape *tape, struct attention_record *rec)
     if (!dout)
         return HEED_OK;
     a.dout = dout;
-    a.accumulate = 1;
-    HD_TRY(gradient_of(tape, rec->q, &a.dq));
-    HD_TRY(gradient_of(tape, rec->k, &a.dk));
-    HD_TRY(gradient_of(tape, rec->v, &a.dv));
+    HD_TRY(input_gradients(tape, rec, &a));
     if (rec->position)
         HD_TRY(hd_grad(tape, rec->position, &a.dposition));
     if (rec->time)
@@ -115,6 +132,8 @@ static heed_status attention_backward(heed_tape *tape, void *record)
     struct hd_arena_mark mark = hd_arena_mark(hd_tape_scratch(tape));
     heed_status status = run_backward(tape, rec);
     hd_arena_release(hd_tape_scratch(tape), mark);
+    if (status == HEED_OK)
+        hd_grad_spent(tape, rec->out);
     return status;
 }
 

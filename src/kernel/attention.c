@@ -654,7 +654,7 @@ static void silu(const struct hd_tile *t, const void *inverse_)
         uint64_t row_key =
             t->threshold ? hd_attention_row_key(t->key, t->row + (uint64_t)i) : 0;
         for (; j < n; j += VL) {
-            vec x = load(s + j), a = x * scale / (1 + exp_v(-x));
+            vec x = load(s + j), a = x * scale * sigmoid_v(x);
             a = pick((ivec)(x < all(SILU_LOWEST)), (vec){0}, a);
             if (t->threshold)
                 a *= kept(t, row_key, t->column + j);
@@ -677,7 +677,7 @@ static void silu_back(const struct hd_tile *t, void *dp_, int64_t dp_row, const 
         uint64_t row_key =
             t->threshold ? hd_attention_row_key(t->key, t->row + (uint64_t)i) : 0;
         for (; j < n; j += VL) {
-            vec x = load(s + j), f = 1 / (1 + exp_v(-x)), a = x * f, g = load(dp + j) * scale;
+            vec x = load(s + j), f = sigmoid_v(x), a = x * f, g = load(dp + j) * scale;
             ivec none = (ivec)(x < all(SILU_LOWEST));
             a = pick(none, (vec){0}, a);
             vec slope = pick(none, (vec){0}, fma_v(a, 1 - f, f));

@@ -56,6 +56,12 @@ static void pack(void *packed, const float *b, int64_t b_row, int64_t b_col, int
             }
 }
 
+static void weave(uint32_t *out, const float *lower, const float *upper, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint32_t)bf16_of(lower[i]) | (upper ? (uint32_t)bf16_of(upper[i]) << 16 : 0);
+}
+
 static void gemm(const struct hd_gemm_bf16 *g)
 {
     int64_t pairs = (g->K + 1) / 2;
@@ -108,6 +114,6 @@ void hd_fill_bf16_portable(struct hd_kernels_bf16 *k)
 {
     *k = (struct hd_kernels_bf16){
         .name = "portable", .from_f32 = from_f32, .to_f32 = to_f32, .pack_bytes = pack_bytes,
-        .pack = pack, .gemm = gemm,
+        .pack = pack, .weave = weave, .gemm = gemm,
         .softmax_block = softmax_block};
 }

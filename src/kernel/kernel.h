@@ -53,7 +53,7 @@ struct hd_kernels {
     void (*muladd)(void *out, const void *x, const void *y, size_t n); /* out += x y */
     void (*scale)(void *out, double a, const void *x, size_t n);      /* out = a x */
     void (*axpy)(void *out, double a, const void *x, size_t n);       /* out += a x */
-    /* out = f(x); and dx += dy f'(x). GELU is the exact one, x Phi(x). */
+    /* out = f(x); and dx = dy f'(x). GELU is the exact one, x Phi(x). */
     void (*act[HD_ACTIVATIONS])(void *out, const void *x, size_t n);
     void (*act_back[HD_ACTIVATIONS])(void *dx, const void *dy, const void *x, size_t n);
     /* out[i] = keep(key, first + i) ? x[i] / (1 - p) : 0, keep a hash of its arguments alone. */
@@ -141,6 +141,8 @@ struct hd_kernels_bf16 {
     size_t (*pack_bytes)(int64_t K, int64_t N);
     /* As gemm_pack: element (k, j) is b[k * b_row + j * b_col], float32; rounded and paired here. */
     void (*pack)(void *packed, const float *b, int64_t b_row, int64_t b_col, int64_t K, int64_t N);
+    /* Pairs of two rows: out[i] = (lower[i], upper[i]), zero where upper is NULL. */
+    void (*weave)(uint32_t *out, const float *lower, const float *upper, size_t n);
     void (*gemm)(const struct hd_gemm_bf16 *g);
     /* softmax_step over a block of rows, with the results as the factors of two products. */
     void (*softmax_block)(const struct hd_softmax_block *s);

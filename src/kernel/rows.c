@@ -74,11 +74,6 @@ static void axpy(void *out_, double a, const void *x_, size_t n)
 
 /* ---- activations. Each is a function of one vector, and its derivative. */
 
-static inline vec sigmoid_v(vec x)
-{
-    return R(1.0) / (R(1.0) + exp_v(-x));
-}
-
 static inline vec relu_v(vec x)
 {
     return max_v(all(0), x); /* this way round NaN stays NaN */
@@ -184,7 +179,7 @@ static inline vec gelu_d(vec x)
     {                                                                                              \
         REAL *out = out_;                                                                          \
         const REAL *dy = dy_, *x = x_;                                                             \
-        EACH(n, fma_v(AT(dy), name##_d(AT(x)), AT(out)));                                          \
+        EACH(n, AT(dy) * name##_d(AT(x)));                                          \
     }
 ACTIVATION(relu)
 ACTIVATION(gelu)

@@ -267,6 +267,7 @@ static heed_status attend(const struct pass *p, int l, heed_tensor *q, heed_tens
     }
     HD_TRY(heed_attention(p->tape, qh, kh, vh, &bias, &opts, out,
                           p->trace ? &p->trace->layer[l].weights : NULL));
+    (*out)->keeps_grad = p->trace != NULL;
     HD_TRY(heed_reshape(p->tape, *out, (int64_t[]){T, C}, 2, out));
     if (p->trace)
         p->trace->layer[l].v = v, p->trace->layer[l].out = *out;
@@ -305,9 +306,7 @@ static heed_status hstu_split(const struct pass *p, int l, heed_tensor *h, heed_
     if (!asks_last(p, l)) {
         HD_TRY(heed_linear(p->tape, h, w, NULL, &h));
         HD_TRY(heed_silu(p->tape, h, &h));
-        for (int i = 0; i < 4; i++)
-            HD_TRY(heed_slice(p->tape, h, 1, i * C, C, &out[i]));
-        return HEED_OK;
+        return heed_split(p->tape, h, 4, out);
     }
     HD_TRY(last_row(p, h, &row));
     for (int i = 0; i < 4; i++) { /* v and k are everybody's */
@@ -331,8 +330,7 @@ static heed_status hstu_block(const struct pass *p, int l, heed_tensor **x)
     HD_TRY(heed_layer_norm(tape, a, w->out_gain, w->out_bias, NORM_EPS, &a));
     HD_TRY(heed_mul(tape, uvqk[0], a, &a));
     HD_TRY(heed_dropout(tape, a, p->dropout, &a));
-    HD_TRY(heed_linear(tape, a, w->o, w->o_bias, &a));
-    return heed_add(tape, *x, a, x);
+    return heed_linear_add(tape, a, w->o, w->o_bias, *x, x);
 }
 
 /* x + 0, where the zeros want a gradient: a served model's weights are frozen and ask for none, so
@@ -360,24 +358,22 @@ static heed_status gated(heed_tape *tape, heed_tensor *x, heed_tensor *w, heed_t
 static heed_status ligr_block(const struct pass *p, int l, heed_tensor **x)
 {
     const struct hd_sequence_block *w = &p->net->block[l];
-    int64_t C = p->net->config.dim, shared = 0; /* shared: where k starts among what h gave */
+    int64_t C = p->net->config.dim;
     heed_tape *tape = p->tape;
-    heed_tensor *h, *q, *k, *v, *a, *g, *f;
+    heed_tensor *h, *qkv[3], *a, *g, *f;
 
     HD_TRY(heed_layer_norm(tape, *x, w->norm_gain, w->norm_bias, NORM_EPS, &h));
     if (asks_last(p, l)) {
-        HD_TRY(last_row(p, h, &q));
-        HD_TRY(linear_part(p, q, w->qkv, 0, C, &q));
-        HD_TRY(linear_part(p, h, w->qkv, C, 2 * C, &h));
+        HD_TRY(last_row(p, h, &qkv[0]));
+        HD_TRY(linear_part(p, qkv[0], w->qkv, 0, C, &qkv[0]));
+        HD_TRY(linear_part(p, h, w->qkv, C, 2 * C, &h)); /* k and v are everybody's */
+        HD_TRY(heed_split(tape, h, 2, qkv + 1));
         HD_TRY(last_row(p, *x, x));
     } else {
         HD_TRY(heed_linear(tape, h, w->qkv, NULL, &h));
-        HD_TRY(heed_slice(tape, h, 1, 0, C, &q));
-        shared = C;
+        HD_TRY(heed_split(tape, h, 3, qkv));
     }
-    HD_TRY(heed_slice(tape, h, 1, shared, C, &k));
-    HD_TRY(heed_slice(tape, h, 1, shared + C, C, &v));
-    HD_TRY(attend(p, l, q, k, v, &a));
+    HD_TRY(attend(p, l, qkv[0], qkv[1], qkv[2], &a));
     HD_TRY(heed_linear(tape, a, w->o, w->o_bias, &a));
     HD_TRY(gated(tape, *x, w->attention_gate, a, &a));
     HD_TRY(heed_dropout_add(tape, *x, a, p->dropout, x));

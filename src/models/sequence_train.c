@@ -152,6 +152,7 @@ static heed_status run_pass(struct trainer *t, struct worker *w, struct lane *la
 
     heed_tape_reset(w->tape);
     heed_tape_record(w->tape, true);
+    heed_tape_bf16(w->tape, !t->hyper.exact);
     heed_tape_seed(w->tape, t->opts->seed, (uint64_t)(((t->step << 16 | index) << 8) | STREAM_DROPOUT));
     HD_TRY(hd_sequence_forward(w->tape, &lane->net, &batch, t->hyper.dropout, &state, NULL));
     HD_TRY(hd_sequence_output(w->tape, &lane->net, &table, &scale));

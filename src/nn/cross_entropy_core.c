@@ -32,7 +32,7 @@ enum {
     BLOCK = 144,     /* rows: a multiple of the tiles' 12; see bench/kernel for the alternatives */
     CHUNK = 480,     /* items: a multiple of 12 and of 32 */
     PAD = 16,        /* elements after a row of CHUNK, so that rows do not fall on the same cache set */
-    PART_ROWS = 1008, /* rows whose dE is summed by one task */
+    PART_ROWS = 2016, /* rows whose dE is summed by one task: a pass of training is one */
     PARTS_MAX = 8,
 };
 

@@ -17,7 +17,7 @@ struct record {
 /* n numbers, the first of them number `first` of its tensor. */
 typedef void (*forward_fn)(const struct record *rec, const struct hd_kernels *k, void *out,
                            const void *x, const void *y, size_t n, uint64_t first);
-/* dx = (fresh) or += its part. */
+/* dx = (fresh) or += its part; dx may be dy where it is fresh. */
 typedef void (*back_fn)(const struct record *rec, const struct hd_kernels *k, void *dx,
                         const void *dy, const void *x, const void *y, size_t n, uint64_t first,
                         bool fresh);
@@ -99,9 +99,9 @@ static heed_status forward_run(heed_tape *tape, const struct record *rec, forwar
     return hd_rows_run(tape, run_rows(hd_count(rec->x), pass.cols), pass.cols, forward_rows, &pass);
 }
 
-/* The gradient of one operand, `to`, which is rec->x or rec->y. */
+/* The gradient of one operand, `to`, which is rec->x or rec->y. last: dy is not needed any more. */
 static heed_status back_run(heed_tape *tape, const struct record *rec, heed_tensor *to,
-                            back_fn back)
+                            back_fn back, bool last)
 {
     struct pass pass = {.rec = rec,
                         .k = hd_kernels_of(rec->x),
@@ -111,7 +111,10 @@ static heed_status back_run(heed_tape *tape, const struct record *rec, heed_tens
 
     if (!pass.dy)
         return HEED_OK;
-    HD_TRY(hd_grad_first(tape, to, &pass.dx, &pass.fresh));
+    if (last)
+        HD_TRY(hd_grad_take(tape, rec->out, to, &pass.dx, &pass.fresh));
+    else
+        HD_TRY(hd_grad_first(tape, to, &pass.dx, &pass.fresh));
     if (!pass.dx)
         return HEED_OK;
     pass.dx_row = hd_is_contiguous(to) ? pass.cols : hd_row_stride(to);
@@ -160,7 +163,7 @@ static heed_status add_backward(heed_tape *tape, void *record)
 {
     const struct record *rec = record;
 
-    HD_TRY(back_run(tape, rec, rec->y, add_back));
+    HD_TRY(back_run(tape, rec, rec->y, add_back, false));
     return hd_grad_hand(tape, rec->out, rec->x);
 }
 
@@ -200,8 +203,8 @@ static heed_status mul_backward(heed_tape *tape, void *record)
 {
     const struct record *rec = record;
 
-    HD_TRY(back_run(tape, rec, rec->x, mul_back_x));
-    return back_run(tape, rec, rec->y, mul_back_y);
+    HD_TRY(back_run(tape, rec, rec->x, mul_back_x, false));
+    return back_run(tape, rec, rec->y, mul_back_y, true);
 }
 
 heed_status heed_mul(heed_tape *tape, heed_tensor *x, heed_tensor *y, heed_tensor **out)
@@ -232,7 +235,7 @@ static heed_status scale_backward(heed_tape *tape, void *record)
 {
     const struct record *rec = record;
 
-    return back_run(tape, rec, rec->x, scale_back);
+    return back_run(tape, rec, rec->x, scale_back, true);
 }
 
 heed_status heed_scale(heed_tape *tape, heed_tensor *x, double a, heed_tensor **out)
@@ -251,20 +254,28 @@ static void act_forward(const struct record *rec, const struct hd_kernels *k, vo
     k->act[rec->activation](out, x, n);
 }
 
+#define STEP 512 /* numbers at a time: scratch on the stack, in the first cache */
+
 static void act_back(const struct record *rec, const struct hd_kernels *k, void *dx, const void *dy,
                      const void *x, const void *y, size_t n, uint64_t first, bool fresh)
 {
+    double scratch[STEP];
+
     (void)y, (void)first;
     if (fresh)
-        k->fill(dx, 0, n); /* in the first cache when the sum comes to it */
-    k->act_back[rec->activation](dx, dy, x, n);
+        k->act_back[rec->activation](dx, dy, x, n);
+    for (size_t i = 0; !fresh && i < n; i += STEP) {
+        size_t bytes = i * k->item_bytes, m = n - i < STEP ? n - i : STEP;
+        k->act_back[rec->activation](scratch, (const char *)dy + bytes, (const char *)x + bytes, m);
+        k->add((char *)dx + bytes, (char *)dx + bytes, scratch, m);
+    }
 }
 
 static heed_status act_backward(heed_tape *tape, void *record)
 {
     const struct record *rec = record;
 
-    return back_run(tape, rec, rec->x, act_back);
+    return back_run(tape, rec, rec->x, act_back, true);
 }
 
 static heed_status activation(heed_tape *tape, const char *layer, enum hd_activation act,
@@ -303,8 +314,6 @@ heed_status heed_tanh(heed_tape *tape, heed_tensor *x, heed_tensor **out)
 /* ---- SwiGLU: out = SiLU(x) y, x the gate. SiLU(x) is made again in the backward: it is cheaper
  * than keeping it. */
 
-#define STEP 512 /* numbers at a time: scratch on the stack, in the first cache */
-
 static void swiglu_forward(const struct record *rec, const struct hd_kernels *k, void *out,
                            const void *x, const void *y, size_t n, uint64_t first)
 {
@@ -320,12 +329,13 @@ static void swiglu_back_gate(const struct record *rec, const struct hd_kernels *
     double scratch[STEP];
 
     (void)rec, (void)first;
-    if (fresh)
-        k->fill(dx, 0, n);
     for (size_t i = 0; i < n; i += STEP) {
         size_t bytes = i * k->item_bytes, m = n - i < STEP ? n - i : STEP;
-        k->mul(scratch, (const char *)dy + bytes, (const char *)y + bytes, m);
-        k->act_back[HD_SILU]((char *)dx + bytes, scratch, (const char *)x + bytes, m);
+        void *to = fresh ? (char *)dx + bytes : (void *)scratch;
+        k->mul(to, (const char *)dy + bytes, (const char *)y + bytes, m);
+        k->act_back[HD_SILU](to, to, (const char *)x + bytes, m);
+        if (!fresh)
+            k->add((char *)dx + bytes, (char *)dx + bytes, scratch, m);
     }
 }
 
@@ -347,8 +357,8 @@ static heed_status swiglu_backward(heed_tape *tape, void *record)
 {
     const struct record *rec = record;
 
-    HD_TRY(back_run(tape, rec, rec->x, swiglu_back_gate));
-    return back_run(tape, rec, rec->y, swiglu_back_up);
+    HD_TRY(back_run(tape, rec, rec->x, swiglu_back_gate, false));
+    return back_run(tape, rec, rec->y, swiglu_back_up, true);
 }
 
 heed_status heed_swiglu(heed_tape *tape, heed_tensor *gate, heed_tensor *up, heed_tensor **out)
@@ -386,7 +396,7 @@ static heed_status dropout_backward(heed_tape *tape, void *record)
 {
     const struct record *rec = record;
 
-    return back_run(tape, rec, rec->x, dropout_back);
+    return back_run(tape, rec, rec->x, dropout_back, true);
 }
 
 heed_status heed_dropout(heed_tape *tape, heed_tensor *x, double p, heed_tensor **out)
@@ -415,7 +425,7 @@ static heed_status dropout_add_backward(heed_tape *tape, void *record)
 {
     const struct record *rec = record;
 
-    HD_TRY(back_run(tape, rec, rec->y, dropout_back));
+    HD_TRY(back_run(tape, rec, rec->y, dropout_back, false));
     return hd_grad_hand(tape, rec->out, rec->x);
 }
 

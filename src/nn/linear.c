@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * y = x W^T + b: three matrix products, one forward and two backward. */
+ * y = x W^T + b, or with a residual added: three matrix products, one forward and two backward. */
 #include "heed/nn.h"
 #include "nn/rows.h"
 
 #include <inttypes.h>
 
 struct linear_record {
-    heed_tensor *x, *w, *b, *y;
+    heed_tensor *x, *w, *b, *add, *y;
 };
 
 /* db += column sums of dy: a partial sum for each block of rows, added in order. */
@@ -97,12 +97,15 @@ static heed_status linear_backward(heed_tape *tape, void *record)
                               .accumulate = !fresh};
         HD_TRY(hd_matmul(tape, k, &m));
     }
+    if (rec->add)
+        HD_TRY(hd_grad_hand(tape, rec->y, rec->add));
+    hd_grad_spent(tape, rec->y);
     return HEED_OK;
 }
 
-/* y = x W^T + b      x (N, C)   W (O, C)   b (O)   y (N, O) */
-heed_status heed_linear(heed_tape *tape, heed_tensor *x, heed_tensor *w, heed_tensor *b,
-                        heed_tensor **out)
+/* y = x W^T + b + add      x (N, C)   W (O, C)   b (O)   add, y (N, O) */
+static heed_status linear(heed_tape *tape, heed_tensor *x, heed_tensor *w, heed_tensor *b,
+                          heed_tensor *add, heed_tensor **out)
 {
     const struct hd_kernels *k = hd_kernels_of(x);
     int64_t N = hd_rows(x), C = hd_cols(x), dim[HEED_RANK_MAX] = {0};
@@ -121,6 +124,10 @@ heed_status heed_linear(heed_tape *tape, heed_tensor *x, heed_tensor *w, heed_te
         dim[i] = x->dim[i];
     dim[x->rank - 1] = w->dim[0];
     HD_TRY(hd_tensor_new(tape, x->dtype, dim, x->rank, &y));
+    if (add) {
+        HD_TRY(hd_check_rows("linear", "residual", add));
+        HD_TRY(hd_check_same("linear", add, y));
+    }
 
     struct hd_matmul m = {.M = N,
                           .N = w->dim[0],
@@ -133,13 +140,28 @@ heed_status heed_linear(heed_tape *tape, heed_tensor *x, heed_tensor *w, heed_te
                           .b_col = hd_row_stride(w),
                           .c = y->data,
                           .c_row = w->dim[0],
-                          .bias = b ? b->data : NULL};
+                          .bias = b ? b->data : NULL,
+                          .add = add ? add->data : NULL,
+                          .add_row = add ? hd_row_stride(add) : 0};
     HD_TRY(hd_matmul(tape, k, &m));
-    if (hd_wants_grad(tape, x) || hd_wants_grad(tape, w) || hd_wants_grad(tape, b)) {
-        struct linear_record rec = {x, w, b, y};
+    if (hd_wants_grad(tape, x) || hd_wants_grad(tape, w) || hd_wants_grad(tape, b) ||
+        hd_wants_grad(tape, add)) {
+        struct linear_record rec = {x, w, b, add, y};
         y->wants_grad = true;
         HD_TRY(hd_tape_push(tape, linear_backward, &rec, sizeof rec));
     }
     *out = y;
     return HEED_OK;
+}
+
+heed_status heed_linear(heed_tape *tape, heed_tensor *x, heed_tensor *w, heed_tensor *b,
+                        heed_tensor **out)
+{
+    return linear(tape, x, w, b, NULL, out);
+}
+
+heed_status heed_linear_add(heed_tape *tape, heed_tensor *x, heed_tensor *w, heed_tensor *b,
+                            heed_tensor *residual, heed_tensor **out)
+{
+    return linear(tape, x, w, b, residual, out);
 }

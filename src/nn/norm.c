@@ -104,6 +104,8 @@ static heed_status norm_backward(heed_tape *tape, const struct norm_record *rec,
     if (status == HEED_OK)
         status = partials_add(tape, rec->bias, blocks, pass.dbias);
     hd_arena_release(hd_tape_scratch(tape), mark);
+    if (status == HEED_OK)
+        hd_grad_spent(tape, rec->y);
     return status;
 }
 

@@ -21,11 +21,18 @@ struct record {
     void *data;
 };
 
+/* Memory of a spent gradient: the list lies in it. */
+struct spare {
+    struct spare *next;
+    size_t bytes;
+};
+
 struct heed_tape {
     heed_pool *pool;
     hd_arena *arena, *scratch;
     struct record *last;
-    bool recording;
+    struct spare *spare;
+    bool recording, bf16;
     bool replayed; /* backward has run: gradients are spent until the reset */
     heed_rng rng;  /* one number for each key that was asked for */
 };
@@ -61,6 +68,7 @@ void heed_tape_free(heed_tape *tape)
 void heed_tape_reset(heed_tape *tape)
 {
     tape->last = NULL;
+    tape->spare = NULL;
     tape->replayed = false;
     hd_arena_reset(tape->arena);
     hd_arena_reset(tape->scratch);
@@ -69,6 +77,16 @@ void heed_tape_reset(heed_tape *tape)
 void heed_tape_record(heed_tape *tape, bool on)
 {
     tape->recording = on;
+}
+
+void heed_tape_bf16(heed_tape *tape, bool on)
+{
+    tape->bf16 = on;
+}
+
+bool hd_tape_bf16(const heed_tape *tape)
+{
+    return tape->bf16;
 }
 
 void heed_tape_seed(heed_tape *tape, uint64_t seed, uint64_t stream)
@@ -119,6 +137,28 @@ heed_pool *hd_tape_pool(heed_tape *tape)
 uint64_t hd_tape_random_key(heed_tape *tape)
 {
     return hd_random_u64(&tape->rng);
+}
+
+void *hd_tape_grad_memory(heed_tape *tape, size_t bytes)
+{
+    for (struct spare **s = &tape->spare; *s; s = &(*s)->next) {
+        struct spare *found = *s;
+        if (found->bytes != bytes)
+            continue;
+        *s = found->next;
+        return found;
+    }
+    return hd_arena_alloc(tape->arena, bytes, 1);
+}
+
+void hd_tape_grad_spare(heed_tape *tape, void *memory, size_t bytes)
+{
+    struct spare *spare = memory;
+
+    if (bytes < sizeof *spare)
+        return;
+    *spare = (struct spare){tape->spare, bytes};
+    tape->spare = spare;
 }
 
 heed_status heed_tape_backward(heed_tape *tape, heed_tensor *loss)

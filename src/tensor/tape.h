@@ -22,6 +22,7 @@ typedef heed_status (*hd_backward_fn)(heed_tape *tape, void *record);
 HEED_CHECKED heed_status hd_tape_push(heed_tape *tape, hd_backward_fn backward, const void *record,
                                       size_t bytes);
 bool hd_tape_recording(const heed_tape *tape);
+bool hd_tape_bf16(const heed_tape *tape); /* may products round their factors? */
 hd_arena *hd_tape_arena(heed_tape *tape);   /* for what must live until the reset */
 hd_arena *hd_tape_scratch(heed_tape *tape); /* for a call: mark, allocate, release */
 heed_pool *hd_tape_pool(heed_tape *tape);
@@ -35,6 +36,10 @@ bool hd_wants_grad(const heed_tape *tape, const heed_tensor *x);
 HEED_CHECKED heed_status hd_grad(heed_tape *tape, heed_tensor *x, void **grad);
 /* The same without zeroing what is made now: *fresh tells that every element must be WRITTEN. */
 HEED_CHECKED heed_status hd_grad_first(heed_tape *tape, heed_tensor *x, void **grad, bool *fresh);
+/* The same for the last use of dy, x of y's shape: where x has no gradient yet and y's is not to be
+ * kept, *grad is dy's own memory, to be changed in place, and y's gradient is gone. */
+HEED_CHECKED heed_status hd_grad_take(heed_tape *tape, heed_tensor *y, heed_tensor *x, void **grad,
+                                      bool *fresh);
 /* The same for a table of which few rows are meant: *touched (may be NULL) is where to set a byte
  * for each row that is added to. hd_grad() marks all rows. */
 HEED_CHECKED heed_status hd_grad_rows(heed_tape *tape, heed_tensor *x, void **grad,
@@ -45,6 +50,25 @@ void *hd_grad_got(const heed_tensor *y);
  * So it comes last in a backward that needs dy for more. */
 HEED_CHECKED heed_status hd_grad_hand(heed_tape *tape, heed_tensor *y, heed_tensor *x);
 
+/* The parts of x, and the block of x's shape in which their gradients lie; NULL: none has come yet. */
+struct hd_parts {
+    heed_tensor *x;
+    void *grad;
+    int n;
+    heed_tensor **part;
+};
+
+/* y's gradient is spent: the operation that made y has read it. Its memory is for the next gradient
+ * of that size, which then is still in a near cache. Nothing where it is to be kept. */
+void hd_grad_spent(heed_tape *tape, heed_tensor *y);
+/* Memory for a gradient, spent or new, not zeroed; NULL where there is none. */
+void *hd_tape_grad_memory(heed_tape *tape, size_t bytes);
+void hd_tape_grad_spare(heed_tape *tape, void *memory, size_t bytes);
+
+/* A view of all of x, to be changed. */
+HEED_CHECKED heed_status hd_view(heed_tape *tape, heed_tensor *x, heed_tensor **out);
+/* Zeroes what x's gradient holds; it is there, and x is no view. */
+void hd_grad_clear(heed_tensor *x);
 /* A result: as heed_tensor_new_in(), not zeroed. */
 HEED_CHECKED heed_status hd_tensor_new(heed_tape *tape, heed_dtype dtype, const int64_t *dim,
                                        int rank, heed_tensor **out);
@@ -85,6 +109,8 @@ struct hd_matmul {
     int64_t c_row;
     bool accumulate;
     const void *bias; /* (N), added to every row, or NULL */
+    const void *add;  /* (M, N), rows add_row apart, added, or NULL; not with accumulate */
+    int64_t add_row;
 };
 HEED_CHECKED heed_status hd_matmul(heed_tape *tape, const struct hd_kernels *k,
                                    const struct hd_matmul *m);

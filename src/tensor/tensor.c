@@ -192,7 +192,7 @@ heed_status heed_tensor_wrap(heed_tape *tape, heed_dtype dtype, void *data, cons
     return HEED_OK;
 }
 
-static heed_status view_new(heed_tape *tape, heed_tensor *x, heed_tensor **out)
+heed_status hd_view(heed_tape *tape, heed_tensor *x, heed_tensor **out)
 {
     heed_tensor *view = hd_arena_alloc(hd_tape_arena(tape), 1, sizeof *view);
 
@@ -202,6 +202,7 @@ static heed_status view_new(heed_tape *tape, heed_tensor *x, heed_tensor **out)
     view->base = x->base ? x->base : x;
     view->grad = NULL;
     view->touched = NULL;
+    view->split = NULL;
     *out = view;
     return HEED_OK;
 }
@@ -260,7 +261,7 @@ heed_status heed_reshape(heed_tape *tape, heed_tensor *x, const int64_t *dim, in
     else if (!strides_for(x, dim, rank, stride))
         return hd_fail(HEED_E_SHAPE, "reshape: %s has gaps, so it is not a view of shape %s",
                        hd_shape_text(x), hd_shape_text(&shape));
-    HD_TRY(view_new(tape, x, out));
+    HD_TRY(hd_view(tape, x, out));
     (*out)->rank = rank;
     memcpy((*out)->dim, shape.dim, sizeof shape.dim);
     for (int i = 0; i < HEED_RANK_MAX; i++)
@@ -276,7 +277,7 @@ heed_status heed_slice(heed_tape *tape, heed_tensor *x, int axis, int64_t start,
     if (start < 0 || count < 0 || start > x->dim[axis] || count > x->dim[axis] - start)
         return hd_fail(HEED_E_RANGE, "slice: %" PRId64 " from %" PRId64 " on along axis %d of %s",
                        count, start, axis, hd_shape_text(x));
-    HD_TRY(view_new(tape, x, out));
+    HD_TRY(hd_view(tape, x, out));
     (*out)->dim[axis] = count;
     (*out)->offset += start * x->stride[axis];
     (*out)->data = hd_at(x->data, item_bytes(x), start * x->stride[axis]);
@@ -288,23 +289,49 @@ bool hd_wants_grad(const heed_tape *tape, const heed_tensor *x)
     return x && x->wants_grad && hd_tape_recording(tape);
 }
 
+void hd_grad_clear(heed_tensor *x)
+{
+    int64_t rows = hd_rows(x), cols = hd_cols(x);
+
+    if (hd_is_contiguous(x))
+        cols *= rows, rows = 1;
+    for (int64_t i = 0; i < rows; i++)
+        memset(hd_at(x->grad, item_bytes(x), i * hd_row_stride(x)), 0,
+               (size_t)cols * item_bytes(x));
+}
+
+/* The gradient of a part: its place in the block of all of them. */
+static heed_status part_grad(heed_tape *tape, heed_tensor *part, bool *fresh)
+{
+    struct hd_parts *split = part->split;
+
+    if (!split->grad)
+        split->grad = hd_tape_grad_memory(tape, (size_t)hd_count(split->x) * item_bytes(part));
+    if (!split->grad)
+        return hd_fail(HEED_E_NOMEM, "gradient: the arena cannot grow");
+    part->grad = (char *)split->grad + ((char *)part->data - (char *)split->x->data);
+    *fresh = true;
+    return HEED_OK;
+}
+
 /* The gradient of a root. *fresh: it was made just now and is not zeroed. */
 static heed_status root_grad(heed_tape *tape, heed_tensor *root, bool *fresh)
 {
-    hd_arena *arena = root->home ? root->home : hd_tape_arena(tape);
-    size_t count = (size_t)hd_count(root);
+    size_t bytes = (size_t)hd_count(root) * item_bytes(root);
 
     *fresh = false;
     if (root->grad)
         return HEED_OK;
-    void *grad = hd_arena_alloc(arena, count, item_bytes(root));
+    if (root->split)
+        return part_grad(tape, root, fresh);
+    void *grad = root->home ? hd_arena_alloc(root->home, bytes, 1) : hd_tape_grad_memory(tape, bytes);
     if (!grad)
         return hd_fail(HEED_E_NOMEM, "gradient: the arena cannot grow");
     if (root->home) { /* a parameter's outlives the step and is only ever added to */
         uint8_t *touched = NULL;
-        if (root->rank == 2 && !(touched = hd_arena_zalloc(arena, (size_t)root->dim[0], 1)))
+        if (root->rank == 2 && !(touched = hd_arena_zalloc(root->home, (size_t)root->dim[0], 1)))
             return hd_fail(HEED_E_NOMEM, "gradient: the arena cannot grow");
-        memset(grad, 0, count * item_bytes(root));
+        memset(grad, 0, bytes);
         root->touched = touched;
     } else {
         *fresh = true;
@@ -324,7 +351,7 @@ heed_status hd_grad_rows(heed_tape *tape, heed_tensor *x, void **grad, uint8_t *
         return HEED_OK;
     HD_TRY(root_grad(tape, root, &fresh));
     if (fresh)
-        memset(root->grad, 0, (size_t)hd_count(root) * item_bytes(root));
+        hd_grad_clear(root);
     *grad = hd_at(root->grad, item_bytes(root), x->offset);
     if (!root->touched)
         return HEED_OK;
@@ -348,11 +375,13 @@ heed_status hd_grad(heed_tape *tape, heed_tensor *x, void **grad)
 
 heed_status hd_grad_first(heed_tape *tape, heed_tensor *x, void **grad, bool *fresh)
 {
+    heed_tensor *root = x->base ? x->base : x;
+
     *fresh = false;
-    if (x->base || x->home || !hd_wants_grad(tape, x))
+    if (root->home || hd_count(x) != hd_count(root) || !hd_wants_grad(tape, x))
         return hd_grad(tape, x, grad);
-    HD_TRY(root_grad(tape, x, fresh));
-    *grad = x->grad;
+    HD_TRY(root_grad(tape, root, fresh));
+    *grad = root->grad; /* a view of all of it, in other words */
     return HEED_OK;
 }
 
@@ -363,6 +392,31 @@ void *hd_grad_got(const heed_tensor *y)
     return root->grad ? hd_at(root->grad, item_bytes(root), y->offset) : NULL;
 }
 
+void hd_grad_spent(heed_tape *tape, heed_tensor *y)
+{
+    if (!y->grad || y->base || y->home || y->split || y->keeps_grad)
+        return;
+    hd_tape_grad_spare(tape, y->grad, (size_t)hd_count(y) * item_bytes(y));
+    y->grad = NULL;
+}
+
+/* May x take over the memory of y's gradient? */
+static bool can_take(const heed_tensor *y, const heed_tensor *x)
+{
+    return !x->base && !x->home && !x->split && !x->grad && !y->base && !y->home && !y->split &&
+           !y->keeps_grad;
+}
+
+heed_status hd_grad_take(heed_tape *tape, heed_tensor *y, heed_tensor *x, void **grad, bool *fresh)
+{
+    if (!hd_wants_grad(tape, x) || !y->grad || !can_take(y, x))
+        return hd_grad_first(tape, x, grad, fresh);
+    *grad = x->grad = y->grad;
+    y->grad = NULL;
+    *fresh = true;
+    return HEED_OK;
+}
+
 heed_status hd_grad_hand(heed_tape *tape, heed_tensor *y, heed_tensor *x)
 {
     const struct hd_kernels *k = hd_kernels_of(x);
@@ -371,7 +425,7 @@ heed_status hd_grad_hand(heed_tape *tape, heed_tensor *y, heed_tensor *x)
 
     if (!dy || !hd_wants_grad(tape, x))
         return HEED_OK;
-    if (!x->base && !x->home && !x->grad && !y->base && !y->home && !y->keeps_grad) {
+    if (can_take(y, x)) {
         x->grad = y->grad;
         y->grad = NULL;
         return HEED_OK;

@@ -124,7 +124,9 @@ static heed_status linear(heed_tape *tape, heed_tensor **in, void *arg, heed_ten
 
     HD_TRY(operand(tape, in[0], how, &x));
     HD_TRY(operand(tape, in[1], how, &w));
-    return heed_linear(tape, x, w, how->same ? NULL : in[2], out);
+    heed_tensor *b = how->same ? NULL : in[2];
+    return how->binary ? heed_linear_add(tape, x, w, b, in[3], out)
+                       : heed_linear(tape, x, w, b, out);
 }
 
 static void test_linear(void **state)
@@ -136,12 +138,16 @@ static void test_linear(void **state)
                 for (int sliced = 0; sliced < 2; sliced++) {
                     struct how how = {.sliced = sliced, .same = (r + c + o) % 3 == 0};
                     int64_t wide = cols[c] + 2 * sliced;
-                    struct gc_case gc = {
-                        "linear",
-                        linear,
-                        &how,
-                        3,
-                        {{2, {rows[r], wide}}, {2, {cols[o], wide}}, {1, {cols[o]}}}};
+                    struct gc_case gc = {"linear",
+                                         linear,
+                                         &how,
+                                         3,
+                                         {{2, {rows[r], wide}},
+                                          {2, {cols[o], wide}},
+                                          {1, {cols[o]}},
+                                          {2, {rows[r], cols[o]}}}};
+                    assert_true(gc_check(&gc));
+                    gc.name = "linear_add", gc.inputs = 4, how.binary = heed_add;
                     assert_true(gc_check(&gc));
                 }
 }

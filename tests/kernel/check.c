@@ -152,7 +152,7 @@ static bool check_table(const struct hd_kernels *k, const struct hd_kernels *por
 
 static bool check_bf16(const struct hd_kernels_bf16 *k)
 {
-    bool good = check_bf16_rows(k) && check_bf16_gemm(k) && check_bf16_softmax(k) && kc_rows_intact();
+    bool good = check_bf16_rows(k) && check_bf16_weave(k) && check_bf16_gemm(k) && check_bf16_softmax(k) && kc_rows_intact();
     printf("%s bf16 %s\n", good ? "ok  " : "FAIL", k->name);
     kc_rows_release();
     return good;

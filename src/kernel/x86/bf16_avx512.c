@@ -69,6 +69,19 @@ static inline void store_pairs(uint32_t *out, vec a, vec b)
     _mm512_storeu_si512(out, _mm512_permutexvar_epi16(woven, both));
 }
 
+static void weave(uint32_t *out, const float *lower, const float *upper, size_t n)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        store_pairs(out + i, load(lower + i), upper ? load(upper + i) : (vec){0});
+    if (i < n) {
+        uint32_t last[16];
+        store_pairs(last, load_part(lower + i, n - i),
+                    upper ? load_part(upper + i, n - i) : (vec){0});
+        memcpy(out + i, last, (n - i) * sizeof *out);
+    }
+}
+
 /* 16 contiguous columns of B as rows of pairs, `width` pairs apart; returns how many rows of B it took:
  * those that come in fours. */
 static int64_t turn_columns(uint32_t *out, int64_t width, const float *b, int64_t b_col, int64_t K)
@@ -295,6 +308,6 @@ void hd_fill_bf16_avx512(struct hd_kernels_bf16 *k)
 {
     *k = (struct hd_kernels_bf16){
         .name = "avx512+bf16", .fast = true, .from_f32 = from_f32, .to_f32 = to_f32,
-        .pack_bytes = pack_bytes, .pack = pack, .gemm = gemm,
+        .pack_bytes = pack_bytes, .pack = pack, .weave = weave, .gemm = gemm,
         .softmax_block = softmax_block};
 }

@@ -3,9 +3,11 @@
  * Shapes and views, what gradients do on the tape, and that a warm step takes nothing from the
  * heap, with any allocation failing leaves the tape usable. */
 #include "base/memory.h"
+#include "base/random.h"
 #include "heed/nn.h"
 #include "tensor/tape.h"
 
+#include <float.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -235,6 +237,139 @@ static void test_gradients_add(void **state)
         assert_true(((float *)x->grad)[i] == 3 * want);
     }
     heed_tape_free(tape);
+}
+
+/* The parts of y = 2 x: one is used twice, one never, one within a view; y itself is used too, and
+ * asked to keep its gradient. */
+static void test_split(void **state)
+{
+    (void)state;
+    for (int keep = 0; keep < 2; keep++) {
+        heed_tape *tape = tape_new();
+        float data[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+        heed_tensor *x, *y, *part[3], *twice, *row, *loss;
+
+        assert_int_equal(heed_tensor_wrap(tape, HEED_F32, data, (int64_t[]){2, 6}, 2, true, &x),
+                         HEED_OK);
+        assert_int_equal(heed_scale(tape, x, 2, &y), HEED_OK);
+        assert_int_equal(heed_split(tape, y, 4, part), HEED_E_SHAPE);
+        assert_int_equal(heed_split(tape, y, 3, part), HEED_OK);
+        assert_true(((float *)part[2]->data)[0] == 10);
+        assert_int_equal(heed_mul(tape, part[0], part[0], &twice), HEED_OK);
+        assert_int_equal(heed_slice(tape, part[2], 0, 1, 1, &row), HEED_OK);
+        assert_int_equal(heed_scale(tape, row, 5, &row), HEED_OK);
+        assert_int_equal(heed_add(tape, total(tape, twice), total(tape, row), &loss), HEED_OK);
+        if (keep) {
+            assert_int_equal(heed_add(tape, loss, total(tape, y), &loss), HEED_OK);
+            y->keeps_grad = part[0]->keeps_grad = true;
+        }
+        assert_int_equal(heed_tape_backward(tape, loss), HEED_OK);
+        for (int i = 0; i < 12; i++) {
+            int col = i % 6;
+            float dy = (float)keep + (col < 2 ? 4 * data[i] : col >= 4 && i >= 6 ? 5.0f : 0.0f);
+            assert_true(((float *)x->grad)[i] == 2 * dy);
+            if (keep)
+                assert_true(((float *)y->grad)[i] == dy);
+        }
+        heed_tape_free(tape);
+    }
+}
+
+/* A layer whose products may round: forward and all gradients are those of the rounded factors, each
+ * sum within its bound, and the same bits with any pool. */
+static float rounded(float x)
+{
+    uint16_t half;
+    hd_kernels_bf16()->from_f32(&half, &x, 1);
+    hd_kernels_bf16()->to_f32(&x, &half, 1);
+    return x;
+}
+
+static bool near_sum(float got, double want, double mass, int64_t n)
+{
+    return fabs((double)got - want) <= 2 * (double)n * (double)FLT_EPSILON * mass + (double)FLT_MIN;
+}
+
+static void check_bf16_linear(heed_pool *pool, int64_t N, int64_t C, int64_t O, float *kept)
+{
+    int64_t sizes[] = {N * C, O * C, O, N * O, N * O};
+    heed_tensor *in[5], *y, *loss;
+    float *v[5], *g[5];
+    heed_tape *tape;
+    heed_rng rng = hd_rng(5, (uint64_t)(N * C * O));
+
+    assert_int_equal(heed_tape_new(pool, 1, &tape), HEED_OK);
+    heed_tape_bf16(tape, true);
+    for (int i = 0; i < 5; i++) {
+        int64_t dim[5][2] = {{N, C}, {O, C}, {O}, {N, O}, {N, O}};
+        assert_int_equal(heed_tensor_new_in(tape, HEED_F32, dim[i], i == 2 ? 1 : 2, &in[i]), HEED_OK);
+        for (int64_t e = 0; e < sizes[i]; e++)
+            ((float *)in[i]->data)[e] = (float)hd_random_normal(&rng);
+        in[i]->wants_grad = i < 4;
+        v[i] = in[i]->data;
+    }
+    assert_int_equal(heed_linear_add(tape, in[0], in[1], in[2], in[3], &y), HEED_OK);
+    heed_tensor *weighted;
+    assert_int_equal(heed_mul(tape, y, in[4], &weighted), HEED_OK); /* so that dy is in[4] */
+    loss = total(tape, weighted);
+    assert_int_equal(heed_tape_backward(tape, loss), HEED_OK);
+    for (int i = 0; i < 4; i++)
+        g[i] = in[i]->grad;
+    bool round = hd_kernels_bf16()->fast && N >= 16 && C >= 16 && O >= 16;
+#define F(x) (round ? (double)rounded(x) : (double)(x))
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t o = 0; o < O; o++) {
+            double want = (double)v[2][o] + (double)v[3][n * O + o], mass = fabs(want) + 4;
+            for (int64_t c = 0; c < C; c++) {
+                double t = F(v[0][n * C + c]) * F(v[1][o * C + c]);
+                want += t, mass += fabs(t);
+            }
+            assert_true(near_sum(((float *)y->data)[n * O + o], want, mass, C + 2));
+            assert_true(g[3][n * O + o] == v[4][n * O + o]);
+        }
+    for (int64_t c = 0; c < C; c++) {
+        for (int64_t n = 0; n < N; n++) {
+            double want = 0, mass = 0;
+            for (int64_t o = 0; o < O; o++) {
+                double t = F(v[4][n * O + o]) * F(v[1][o * C + c]);
+                want += t, mass += fabs(t);
+            }
+            assert_true(near_sum(g[0][n * C + c], want, mass, O));
+        }
+        for (int64_t o = 0; o < O; o++) {
+            double want = 0, mass = 0;
+            for (int64_t n = 0; n < N; n++) {
+                double t = F(v[4][n * O + o]) * F(v[0][n * C + c]);
+                want += t, mass += fabs(t);
+            }
+            assert_true(near_sum(g[1][o * C + c], want, mass, N));
+        }
+    }
+#undef F
+    size_t bytes = (size_t)(O * C) * sizeof(float);
+    if (pool)
+        assert_memory_equal(kept, g[1], bytes);
+    else
+        memcpy(kept, g[1], bytes);
+    heed_tape_free(tape);
+}
+
+static void test_bf16_linear(void **state)
+{
+    static const int64_t shape[][3] = {{1, 16, 16},   {16, 16, 16}, {17, 33, 19},
+                                       {200, 64, 48}, {385, 20, 200}, {4500, 17, 21}};
+    heed_pool *pool;
+
+    (void)state;
+    assert_int_equal(heed_pool_new(3, &pool), HEED_OK);
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+        float *kept = malloc((size_t)(shape[i][1] * shape[i][2]) * sizeof *kept);
+        assert_non_null(kept);
+        check_bf16_linear(NULL, shape[i][0], shape[i][1], shape[i][2], kept);
+        check_bf16_linear(pool, shape[i][0], shape[i][1], shape[i][2], kept);
+        free(kept);
+    }
+    heed_pool_free(pool);
 }
 
 static void test_dropout_stream(void **state)
@@ -507,6 +642,8 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_backward_once),
         cmocka_unit_test(test_gradients_add),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_bf16_linear),
         cmocka_unit_test(test_dropout_stream),
         cmocka_unit_test(test_warm_step_takes_nothing),
         cmocka_unit_test(test_every_allocation_fails_once),
