@@ -59,7 +59,10 @@ typedef struct heed_attention_opts {
     double scale; /* of the score; 0: 1 / sqrt(D) for softmax of a dot or bilinear score, else 1 */
     double shift; /* added to every score */
 
-    /* ---- who sees whom: a pair is seen where all of these allow it */
+    /* ---- who sees whom: a pair is seen where all of these allow it. What is not seen weighs exactly
+     * 0, whatever its key holds. Beyond that, what causal, lengths and offsets hide is never used: it
+     * may be NaN in keys and values. What the others hide is multiplied by that 0, so its values have
+     * to be finite, and its keys for the backward. */
     bool causal; /* keys s <= t' */
     /* Ragged batches without padding: B + 1 row numbers; sequence b is rows
      * [offsets[b], offsets[b + 1]) of q, k, v and out, whose first dimension is then all rows.
@@ -71,19 +74,21 @@ typedef struct heed_attention_opts {
     /* (B, H, T, S), strides in elements, 0 where one entry serves all: {0, 0, S, 1} is one matrix for
      * every sequence and head. With offsets B must be 1. keep: 0 is not seen. mask: added to the
      * scores, of q's element type (float32 beside bfloat16); -INFINITY is not seen. No gradient
-     * flows into it. */
+     * flows into it. Hidden blocks are not skipped: that is the window's. */
     const uint8_t *keep;
     int64_t keep_stride[4];
     const void *mask;
     int64_t mask_stride[4];
     /* Sliding window (Beltagy 2020): keys with |t' - s| <= window dilation[h], and of those every
-     * dilation[h]-th; and where s or t' is one of the first `globals` positions. 0: no window.
-     * dilation (H), or NULL: 1. */
+     * dilation[h]-th, counted from t'; and where s or t' is one of the first `globals` positions. 0: no
+     * window, nor globals or dilation. dilation (H), or NULL: 1. Time is O(T (window + globals)), times
+     * the dilation. */
     int64_t window, globals;
     const int64_t *dilation;
 
     /* ---- where and when */
-    const double *alibi; /* (H): score -= alibi[h] |t' - s| (Press 2022); NULL: none */
+    const double *alibi; /* (H): score -= alibi[h] |t' - s| (Press 2022), see heed_alibi_slopes();
+                          * NULL: none */
     heed_rotary rotary;  /* queries turn by t', keys by s, before the score */
     double rotary_base;  /* 0: 10,000 */
     int64_t rotary_dims; /* how many of the first dimensions, even; 0: all D */
@@ -116,10 +121,11 @@ typedef struct heed_attention_learned {
 /**
  * Attention on a tape, all heads and sequences of a batch.
  *
- *     out[b,t,h,:] = sum_s  w(scale <q[b,t,h], k[b,s,h]> + biases)  v[b,s,h,:]
+ *     out[b,t,h,:] = sum_s  w(scale <q[b,t,h], k[b,s,h]> + biases + shift)  v[b,s,h,:]
  *
  * Shapes   q (N, H, D) k (N, H, D) v (N, H, E) with opts->offsets, else q (B, T, H, D)
- *          k (B, S, H, D) v (B, S, H, E); out like q with E for D. Row strides are free, so q, k, v
+ *          k (B, S, H, D) v (B, S, H, E); out like q with E for D. k and v may have fewer heads that
+ *          divide H: each serves H / heads of q that follow each other. Row strides are free, so q, k, v
  *          may be column slices of one product.
  *          weights NULL, or receives (B, H, T, S) (with offsets: sequences must be 1). They are a
  *          picture: before dropout, and no gradient flows back through them.
@@ -129,11 +135,14 @@ typedef struct heed_attention_learned {
  *          HEED_E_ARG    an option is out of its range, or a reserved field is set
  *          HEED_E_NOMEM  the arena cannot grow
  * Threads  tape: confined. Tasks are pairs of a sequence and a head (blocks of 256 queries in the
- *          forward), so results are the same bits for any pool.
- * Cost     O(B H T S (D + E)) time, half of it where causal.
+ *          forward, a head of keys in the backward), so results are the same bits for any pool.
+ * Cost     O(B H T S (D + E)) time, half of it where causal; with a window what that covers.
  * Source   Vaswani et al. 2017, "Attention Is All You Need", eq. 1; Dao et al. 2022,
  *          "FlashAttention", algorithms 1 and 4; Zhai et al. 2024, "Actions Speak Louder than Words",
- *          eq. 2 (SiLU weights and both biases).
+ *          eq. 2 (SiLU weights and both biases); Ainslie et al. 2023, "GQA", section 2.2; Beltagy et
+ *          al. 2020, "Longformer", section 3.1; Press et al. 2022, "Train Short, Test Long", section
+ *          3; Ramapuram et al. 2024, "Theory, Analysis, and Best Practices for Sigmoid
+ *          Self-Attention", eq. 3.
  */
 HEED_API HEED_CHECKED heed_status heed_attention(heed_tape *tape, heed_tensor *q, heed_tensor *k,
                                                  heed_tensor *v, const heed_attention_learned *learned,
@@ -194,7 +203,7 @@ HEED_API HEED_CHECKED heed_status heed_attention_forward(heed_pool *pool,
                                                          const heed_attention_arrays *arrays);
 
 /**
- * Gradients from dout, with out and lse as the forward left them (lse is not read for SiLU).
+ * Gradients from dout, with out and lse as the forward left them (both are read for softmax alone).
  * All of dq, dk, dv are needed.
  */
 HEED_API HEED_CHECKED heed_status heed_attention_backward(heed_pool *pool,
@@ -202,6 +211,13 @@ HEED_API HEED_CHECKED heed_status heed_attention_backward(heed_pool *pool,
                                                           const heed_attention_arrays *arrays);
 
 /* ---- positions and temperatures: what any form can take */
+
+/**
+ * The slopes that opts->alibi was published with: H numbers, 2^(-8 i / H) for i = 1 .. H where H is a
+ * power of two; else those of the power of two below, then every other one of the power above.
+ * Source   Press, Smith, Lewis 2022, "Train Short, Test Long", section 3 and its code's get_slopes().
+ */
+HEED_API void heed_alibi_slopes(int64_t H, double *slopes);
 
 /* ---- a cache of keys and values */
 

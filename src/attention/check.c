@@ -22,19 +22,39 @@ static heed_status check_opts(const heed_attention_opts *o)
     /* not yet */
     if (o->score != HEED_SCORE_DOT)
         return hd_fail(HEED_E_ARG, "attention: only the dot score is built");
-    if (o->weight == HEED_WEIGHT_SIGMOID || o->shift != 0)
-        return hd_fail(HEED_E_ARG, "attention: sigmoid weights and shift are not built");
     if (o->method != HEED_METHOD_EXACT)
         return hd_fail(HEED_E_ARG, "attention: only the exact method is built");
-    if (o->keep || o->mask || o->window || o->globals || o->dilation)
-        return hd_fail(HEED_E_ARG, "attention: masks and windows are not built");
-    if (o->alibi || o->rotary)
-        return hd_fail(HEED_E_ARG, "attention: alibi and rotary are not built");
+    if (o->rotary)
+        return hd_fail(HEED_E_ARG, "attention: rotary is not built");
     if (!(o->dropout >= 0 && o->dropout < 1))
         return hd_fail(HEED_E_ARG, "attention: dropout is %g, not in [0, 1)", o->dropout);
     for (int i = 0; i < 8; i++)
         if (o->reserved[i])
             return hd_fail(HEED_E_ARG, "attention: a reserved option is set");
+    return HEED_OK;
+}
+
+/* Windows and slopes: what there is one of for each head. */
+static heed_status check_heads(const heed_attention_opts *o, const heed_attention_arrays *a)
+{
+    int64_t group = a->kv_heads ? a->kv_heads : a->H;
+    if (group < 0 || group > a->H || (group && a->H % group))
+        return hd_fail(HEED_E_SHAPE, "attention: %" PRId64 " heads of keys do not divide %" PRId64
+                       " of queries", group, a->H);
+    if (o->window < 0 || o->window > INT32_MAX)
+        return hd_fail(HEED_E_ARG, "attention: a window of %" PRId64, o->window);
+    if (o->globals < 0 || o->globals > INT32_MAX)
+        return hd_fail(HEED_E_ARG, "attention: %" PRId64 " globals", o->globals);
+    if (o->window == 0 && (o->globals || o->dilation))
+        return hd_fail(HEED_E_ARG, "attention: %s without a window",
+                       o->globals ? "globals" : "dilation");
+    for (int64_t h = 0; h < a->H; h++) {
+        if (o->dilation && (o->dilation[h] < 1 || o->dilation[h] > INT32_MAX))
+            return hd_fail(HEED_E_ARG, "attention: dilation %" PRId64 " of head %" PRId64,
+                           o->dilation[h], h);
+        if (o->alibi && !isfinite(o->alibi[h]))
+            return hd_fail(HEED_E_ARG, "attention: alibi of head %" PRId64 " is not finite", h);
+    }
     return HEED_OK;
 }
 
@@ -65,7 +85,7 @@ static heed_status check_sequences(const heed_attention_opts *o, const heed_atte
 heed_status hd_attention_check(const heed_attention_opts *o, const heed_attention_arrays *a,
                                bool backward)
 {
-    int64_t dims[] = {a->B, a->T, a->S, a->H, a->D, a->E, a->P, a->W};
+    const int64_t dims[] = {a->B, a->T, a->S, a->H, a->D, a->E, a->P, a->W};
     HD_TRY(check_opts(o));
     if (a->dtype != HEED_F32 && a->dtype != HEED_F64)
         return hd_fail(HEED_E_ARG, "attention: there is no element type %" PRId64, a->dtype);
@@ -75,6 +95,7 @@ heed_status hd_attention_check(const heed_attention_opts *o, const heed_attentio
     for (int i = 0; i < 4; i++)
         if (a->reserved[i])
             return hd_fail(HEED_E_ARG, "attention: a reserved field is set");
+    HD_TRY(check_heads(o, a));
     HD_TRY(check_sequences(o, a));
     if (a->position && a->P == 0)
         return hd_fail(HEED_E_SHAPE, "attention: the position bias has no entries");
@@ -82,6 +103,9 @@ heed_status hd_attention_check(const heed_attention_opts *o, const heed_attentio
         return hd_fail(HEED_E_SHAPE, "attention: the time bias has no buckets");
     if (a->weights && o->offsets && a->B > 1)
         return hd_fail(HEED_E_SHAPE, "attention: weights of %" PRId64 " ragged sequences; 1 is the "
+                       "most", a->B);
+    if ((o->keep || o->mask) && o->offsets && a->B > 1)
+        return hd_fail(HEED_E_SHAPE, "attention: a mask of %" PRId64 " ragged sequences; 1 is the "
                        "most", a->B);
     /* Empty arrays may be NULL. */
     int64_t queries = o->offsets ? o->offsets[a->B] : a->B * a->T;

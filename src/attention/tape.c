@@ -36,10 +36,12 @@ static heed_status check_shapes(const heed_tensor *q, const heed_tensor *k, cons
         if (x[i]->dtype != q->dtype)
             return hd_fail(HEED_E_SHAPE, "attention: q, k and v differ in element type");
     }
-    bool agree = k->dim[rank - 1] == q->dim[rank - 1]; /* D; H, S and B follow */
+    int64_t H = q->dim[rank - 2], heads = k->dim[rank - 2];
+    bool agree = k->dim[rank - 1] == q->dim[rank - 1] && /* D; then H; S and B follow */
+                 heads <= H && (heads > 0 ? H % heads == 0 : H == 0);
     for (int d = 0; d < rank - 1; d++)
         agree &= k->dim[d] == v->dim[d] &&
-                 (k->dim[d] == q->dim[d] || (rank == 4 && d == 1));
+                 (k->dim[d] == q->dim[d] || d == rank - 2 || (rank == 4 && d == 1));
     if (!agree)
         return hd_fail(HEED_E_SHAPE, "attention: q is %s, k %s and v %s", hd_shape_text(q),
                        hd_shape_text(k), hd_shape_text(v));
@@ -168,6 +170,7 @@ heed_status heed_attention(heed_tape *tape, heed_tensor *q, heed_tensor *k, heed
     a->dtype = q->dtype;
     a->B = ragged ? rec.opts.sequences : q->dim[0];
     a->T = q->dim[rank - 3], a->S = k->dim[rank - 3], a->H = q->dim[rank - 2];
+    a->kv_heads = k->dim[rank - 2];
     a->D = q->dim[rank - 1], a->E = v->dim[rank - 1];
     HD_TRY(check_table(rec.position, "position", a->H, q->dtype));
     HD_TRY(check_table(rec.time, "time", a->H, q->dtype));

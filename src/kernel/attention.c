@@ -6,23 +6,15 @@
  * Products here are of tiles that were just computed and lie in cache, so nothing is packed: B is read
  * in place by whole vectors, A one element at a time. Where the diagonal of a causal mask crosses a
  * register tile, the steps that only some of its rows take are unrolled as a triangle. */
-#include "kernel/attention.h"
-#include "kernel/vec.h"
+#include "kernel/attention_tile.h"
 
 #include <math.h>
 
-#define CAT_(a, b) a##b
-#define CAT(a, b) CAT_(a, b)
 #define FILL_ATTENTION CAT(hd_fill_attention_, HD_VARIANT)
+#define FILL_POINTWISE CAT(hd_fill_attention_pointwise_, HD_VARIANT)
 
 void FILL_ATTENTION(struct hd_attention_kernels *k);
-
-#define W ((int64_t)VL)
-
-static int64_t clamp(int64_t x, int64_t lo, int64_t hi)
-{
-    return x < lo ? lo : x > hi ? hi : x;
-}
+void FILL_POINTWISE(struct hd_attention_kernels *k);
 
 /* ---- products */
 
@@ -274,20 +266,6 @@ static void transpose(void *out_, int64_t out_row, const void *x_, int64_t x_row
 
 /* ---- tiles of scores */
 
-static size_t seen_by(const struct hd_tile *t, int64_t i)
-{
-    return (size_t)clamp(t->seen + i * t->step, 0, t->columns);
-}
-
-/* All ones in the first n lanes. */
-VEC_FN ivec first(size_t n)
-{
-    ivec lane;
-    for (size_t l = 0; l < VL; l++)
-        lane[l] = (INT)l;
-    return (ivec)(lane < (ivec)bits((vec){0}) + (INT)n);
-}
-
 /* exp(x) for x that is not far above 0, as a score less its row's maximum, or less its logarithm of a
  * sum: no clamp above, and one step of reduction, since n (ln 2 - float(ln 2)) is under 2e-9 |n|. The
  * polynomial is minimax of degree 6 on [-ln 2 / 2, ln 2 / 2] with relative error 2.6e-9, 0.7 ulp when
@@ -342,38 +320,6 @@ VEC_FN vec log_high(vec x)
         x[l] = log(x[l]);
     return x;
 #endif
-}
-
-VEC_FN vec only(vec x, size_t n)
-{
-    return n >= VL ? x : pick(first(n), x, (vec){0});
-}
-
-/* What dropout multiplies weights `column` and on with: 0 or keep_scale; hd_attention_keep() by
- * vectors. */
-VEC_FN vec kept(const struct hd_tile *t, uint64_t row_key, uint64_t column)
-{
-#if HD_REAL_BITS == 32
-    typedef uint32_t uvec __attribute__((vector_size(VEC_BYTES)));
-    uvec x;
-    for (size_t l = 0; l < VL; l++)
-        x[l] = (uint32_t)l;
-    x = (x + (uint32_t)column) * UINT32_C(0x9E3779B1) + (uint32_t)row_key;
-    x = (x ^ (x >> 16)) * UINT32_C(0x7FEB352D);
-    x = (x ^ (x >> 15) ^ (uint32_t)(row_key >> 32)) * UINT32_C(0x846CA68B);
-    x ^= x >> 16;
-    return (vec)((ivec)(x >= t->threshold) & bits(all((REAL)t->keep_scale)));
-#else
-    vec x = {0};
-    for (size_t l = 0; l < VL; l++)
-        x[l] = hd_attention_keep(row_key, column + l, t->threshold) ? (REAL)t->keep_scale : 0;
-    return x;
-#endif
-}
-
-static REAL *row_of(const struct hd_tile *t, int64_t i)
-{
-    return (REAL *)t->s + i * t->s_row;
 }
 
 static void add_position(const struct hd_tile *t, const void *table_)
@@ -639,63 +585,6 @@ static void softmax_back(const struct hd_tile *t, void *dp_, int64_t dp_row, con
     }
 }
 
-/* Below here exp(-s) overflows in float32 and SiLU is under 1e-36: taken as 0, so that a score of
- * -infinity weighs nothing, as a mask means it. */
-#define SILU_LOWEST R(-88.0)
-
-static void silu(const struct hd_tile *t, const void *inverse_)
-{
-    const REAL *inverse = inverse_;
-    size_t room = (size_t)((t->columns + W - 1) / W * W);
-    for (int64_t i = 0; i < t->rows; i++) {
-        REAL *s = row_of(t, i);
-        size_t n = seen_by(t, i), j = 0;
-        vec scale = all(inverse[i]);
-        uint64_t row_key =
-            t->threshold ? hd_attention_row_key(t->key, t->row + (uint64_t)i) : 0;
-        for (; j < n; j += VL) {
-            vec x = load(s + j), a = x * scale * sigmoid_v(x);
-            a = pick((ivec)(x < all(SILU_LOWEST)), (vec){0}, a);
-            if (t->threshold)
-                a *= kept(t, row_key, t->column + j);
-            store(s + j, only(a, n - j));
-        }
-        for (; j < room; j += VL)
-            store(s + j, (vec){0});
-    }
-}
-
-/* d silu(s) / d s = f + silu (1 - f), f = 1 / (1 + exp(-s)) */
-static void silu_back(const struct hd_tile *t, void *dp_, int64_t dp_row, const void *inverse_)
-{
-    const REAL *inverse = inverse_;
-    size_t room = (size_t)((t->columns + W - 1) / W * W);
-    for (int64_t i = 0; i < t->rows; i++) {
-        REAL *s = row_of(t, i), *dp = (REAL *)dp_ + i * dp_row;
-        size_t n = seen_by(t, i), j = 0;
-        vec scale = all(inverse[i]);
-        uint64_t row_key =
-            t->threshold ? hd_attention_row_key(t->key, t->row + (uint64_t)i) : 0;
-        for (; j < n; j += VL) {
-            vec x = load(s + j), f = sigmoid_v(x), a = x * f, g = load(dp + j) * scale;
-            ivec none = (ivec)(x < all(SILU_LOWEST));
-            a = pick(none, (vec){0}, a);
-            vec slope = pick(none, (vec){0}, fma_v(a, 1 - f, f));
-            a *= scale;
-            if (t->threshold) {
-                vec keep = kept(t, row_key, t->column + j);
-                a *= keep, g *= keep;
-            }
-            store(s + j, only(a, n - j));
-            store(dp + j, only(g * slope, n - j));
-        }
-        for (; j < room; j += VL) {
-            store(s + j, (vec){0});
-            store(dp + j, (vec){0});
-        }
-    }
-}
-
 static void row_dots(int64_t rows, int64_t n, const void *x_, int64_t x_row, const void *y_,
                      int64_t y_row, void *out_)
 {
@@ -719,5 +608,6 @@ void FILL_ATTENTION(struct hd_attention_kernels *k)
         .log_buckets = log_buckets,
 #endif
         .softmax = softmax, .finish = finish, .weights = weights,
-        .softmax_back = softmax_back, .silu = silu, .silu_back = silu_back, .row_dots = row_dots};
+        .softmax_back = softmax_back, .row_dots = row_dots};
+    FILL_POINTWISE(k);
 }

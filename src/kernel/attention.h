@@ -5,13 +5,14 @@
  * of keys; the floor above walks them and never has more than one at a time.
  *
  *     S = scale Q K^T        product, K transposed beforehand
- *     S += biases            add_position, add_bucket
- *     P = weights of S       softmax, silu         in place
+ *     S += biases            add_position, add_bucket; mask and keep hide
+ *     P = weights of S       softmax, silu, sigmoid    in place
  *     O += P V               product, lower
- *     ... and backwards with softmax_back, silu_back and five products
+ *     ... and backwards with softmax_back, silu_back, sigmoid_back and five products
  *
- * What a row does not see is cut away, never multiplied by zero: a key that is NaN or infinity
- * touches no query before it. There is a table per element type, with rows of `void *`, as in
+ * What lies past the end of what a row sees is cut away, never multiplied by zero: a key that is NaN or
+ * infinity touches no query before it. What a mask hides among the rest has a score of -infinity,
+ * which weighs 0. There is a table per element type, with rows of `void *`, as in
  * kernel.h. */
 #ifndef HD_KERNEL_ATTENTION_H
 #define HD_KERNEL_ATTENTION_H
@@ -81,6 +82,12 @@ struct hd_attention_kernels {
     void (*sum_bucket)(const struct hd_tile *t, const int32_t *bucket, int64_t bucket_row,
                        void *table);
 
+    /* Over what is seen, and nothing beside it: s[i][j] = -infinity, whatever it was, where
+     * keep[i * keep_row + j * keep_col] is 0. And s[i][j] += mask[i * mask_row + j * mask_col], but
+     * -infinity, whatever it was, where that is. A table of diagonals is a mask whose row is -1. */
+    void (*keep)(const struct hd_tile *t, const uint8_t *keep, int64_t keep_row, int64_t keep_col);
+    void (*mask)(const struct hd_tile *t, const void *mask, int64_t mask_row, int64_t mask_col);
+
     /* out[j] = floor(ln(max(1, seconds)) / 0.301), cut to 0 .. most, seconds the float nearest to
      * |query - key[j]|, over 1000; where an approximation cannot tell, out[j] = -1. Returns how many
      * such there are. NULL: no fast way here. */
@@ -106,6 +113,10 @@ struct hd_attention_kernels {
     /* s becomes silu(s) inverse[i]; and backwards, as above. */
     void (*silu)(const struct hd_tile *t, const void *inverse);
     void (*silu_back)(const struct hd_tile *t, void *dp, int64_t dp_row, const void *inverse);
+
+    /* s becomes 1 / (1 + exp(-s)); and backwards. */
+    void (*sigmoid)(const struct hd_tile *t);
+    void (*sigmoid_back)(const struct hd_tile *t, void *dp, int64_t dp_row);
 
     /* out[i] = x row i . y row i */
     void (*row_dots)(int64_t rows, int64_t n, const void *x, int64_t x_row, const void *y,

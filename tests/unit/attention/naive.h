@@ -32,6 +32,7 @@ struct na_call {
     heed_attention_opts opts;
     heed_attention_arrays a;
     int64_t q_rows, k_rows; /* in all sequences */
+    int64_t key_heads, group;
     bool biased, timed, padded;
     void *map[NA_ARRAYS_MAX];
     size_t map_bytes[NA_ARRAYS_MAX];
@@ -139,6 +140,61 @@ static inline void na_times(struct na_call *c, heed_rng *rng, int64_t rows, cons
     *out = times;
 }
 
+/* Strides of a mask over the dimensions it does not serve alike, and the elements it spans. */
+static inline int64_t na_mask_layout(const struct na_call *c, heed_rng *rng, int64_t stride[4])
+{
+    const int64_t dim[4] = {c->a.B, c->a.H, c->a.T, c->a.S};
+    int64_t step = 1 + (int64_t)hd_random_below(rng, 4) / 3, span = 1;
+    for (int d = 3; d >= 0; d--) {
+        if (dim[d] == 0)
+            return memset(stride, 0, 4 * sizeof *stride), 0;
+        stride[d] = hd_random_below(rng, d > 1 ? 8 : 2) ? step : 0;
+        span += stride[d] * (dim[d] - 1);
+        step = stride[d] ? stride[d] * dim[d] : step;
+    }
+    return span;
+}
+
+/* What hides pairs, and what depends on their distance. */
+static inline void na_sight(struct na_call *c, heed_rng *rng, int64_t length_max)
+{
+    heed_attention_opts *o = &c->opts;
+    bool masks = !o->offsets || c->a.B <= 1;
+    int64_t H = c->a.H;
+    if (masks && hd_random_below(rng, 4) == 0) {
+        int64_t span = na_mask_layout(c, rng, o->keep_stride);
+        uint8_t *keep = na_memory(c, (size_t)span);
+        for (int64_t i = 0; i < span; i++)
+            keep[i] = hd_random_below(rng, 3) ? (uint8_t)(1 + hd_random_below(rng, 255)) : 0;
+        o->keep = keep;
+    }
+    if (masks && hd_random_below(rng, 4) == 0) {
+        int64_t span = na_mask_layout(c, rng, o->mask_stride);
+        void *mask = na_numbers(c, rng, span, 1);
+        for (int64_t i = 0; i < span; i++)
+            if (hd_random_below(rng, 4) == 0)
+                na_put(c, mask, i, -(double)INFINITY);
+        o->mask = mask;
+    }
+    if (hd_random_below(rng, 3) == 0) {
+        o->window = 1 + (int64_t)hd_random_below(rng, hd_random_below(rng, 2) ? 8 : (uint64_t)length_max);
+        o->globals = hd_random_below(rng, 2) ? (int64_t)hd_random_below(rng, 20) : 0;
+        if (hd_random_below(rng, 2)) {
+            int64_t *dilation = na_memory(c, (size_t)H * sizeof *dilation);
+            for (int64_t h = 0; h < H; h++)
+                dilation[h] = 1 + (int64_t)hd_random_below(rng, 5);
+            o->dilation = dilation;
+        }
+    }
+    if (hd_random_below(rng, 4) == 0) {
+        double *slopes = na_memory(c, (size_t)H * sizeof *slopes);
+        for (int64_t h = 0; h < H; h++)
+            slopes[h] = (hd_random_unit(rng) * 4 - 1) / (double)length_max;
+        o->alibi = slopes;
+    }
+    o->shift = hd_random_below(rng, 3) ? 0 : hd_random_normal(rng);
+}
+
 static inline struct na_call na_random(heed_rng *rng, struct na_kind kind)
 {
     struct na_call c = {0};
@@ -148,12 +204,16 @@ static inline struct na_call na_random(heed_rng *rng, struct na_kind kind)
     int64_t span;
 
     a->dtype = kind.dtype;
-    a->B = (int64_t)hd_random_below(rng, 4), a->H = 1 + (int64_t)hd_random_below(rng, 3);
+    a->B = (int64_t)hd_random_below(rng, 4);
+    c.key_heads = 1 + (int64_t)hd_random_below(rng, 3);
+    c.group = hd_random_below(rng, 3) ? 1 : 1 + (int64_t)hd_random_below(rng, 3);
+    a->H = c.key_heads * c.group;
+    a->kv_heads = c.group > 1 || hd_random_below(rng, 2) ? c.key_heads : 0;
     a->T = na_length(rng, kind.length_max);
     a->S = hd_random_below(rng, 2) || ragged ? a->T : na_length(rng, kind.length_max);
     a->D = na_length(rng, kind.width_max);
     a->E = hd_random_below(rng, 2) ? a->D : na_length(rng, kind.width_max);
-    o->weight = hd_random_below(rng, 2) ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX;
+    o->weight = (heed_attention_weight)hd_random_below(rng, 3);
     o->causal = hd_random_below(rng, 2);
     o->scale = hd_random_below(rng, 2) ? 0 : 0.1 + hd_random_unit(rng);
     c.q_rows = a->B * a->T, c.k_rows = a->B * a->S;
@@ -172,9 +232,9 @@ static inline struct na_call na_random(heed_rng *rng, struct na_kind kind)
     int64_t B = ragged ? 1 : a->B; /* one run of rows, or one for each sequence */
     span = na_layout(rng, ragged, B, a->T, a->H, a->D, a->q_stride);
     a->q = na_numbers(&c, rng, span, 1), a->dq = na_numbers(&c, rng, span, 1);
-    span = na_layout(rng, ragged, B, a->S, a->H, a->D, a->k_stride);
+    span = na_layout(rng, ragged, B, a->S, c.key_heads, a->D, a->k_stride);
     a->k = na_numbers(&c, rng, span, 1), a->dk = na_numbers(&c, rng, span, 1);
-    span = na_layout(rng, ragged, B, a->S, a->H, a->E, a->v_stride);
+    span = na_layout(rng, ragged, B, a->S, c.key_heads, a->E, a->v_stride);
     a->v = na_numbers(&c, rng, span, 1), a->dv = na_numbers(&c, rng, span, 1);
     span = na_layout(rng, ragged, B, a->T, a->H, a->E, a->out_stride);
     a->out = na_numbers(&c, rng, span, 1), a->dout = na_numbers(&c, rng, span, 1);
@@ -195,6 +255,7 @@ static inline struct na_call na_random(heed_rng *rng, struct na_kind kind)
         na_times(&c, rng, c.q_rows, &o->query_times, 7777);
         c.timed = true;
     }
+    na_sight(&c, rng, kind.length_max);
     return c;
 }
 
@@ -223,9 +284,30 @@ static inline int64_t na_at(const struct na_call *c, const int64_t stride[3], in
                            : b * stride[0] + i * stride[1] + h * stride[2];
 }
 
-static inline bool na_sees(const struct na_call *c, const struct na_sequence *s, int64_t t, int64_t j)
+static inline double na_mask(const struct na_call *c, const struct na_sequence *s, int64_t h,
+                             int64_t t, int64_t j)
 {
-    return j < s->visible && (!c->opts.causal || j <= t + s->S - s->T);
+    const int64_t *stride = c->opts.mask_stride;
+    return c->opts.mask ? na_get(c, c->opts.mask, s->b * stride[0] + h * stride[1] + t * stride[2] +
+                                                      j * stride[3])
+                        : 0;
+}
+
+static inline bool na_sees(const struct na_call *c, const struct na_sequence *s, int64_t h, int64_t t,
+                           int64_t j)
+{
+    const heed_attention_opts *o = &c->opts;
+    const int64_t *keep = o->keep_stride;
+    int64_t at = t + s->S - s->T, far = at > j ? at - j : j - at;
+    int64_t dilation = o->dilation ? o->dilation[h] : 1;
+    if (j >= s->visible || (o->causal && j > at))
+        return false;
+    if (o->keep && !o->keep[s->b * keep[0] + h * keep[1] + t * keep[2] + j * keep[3]])
+        return false;
+    if (isinf(na_mask(c, s, h, t, j)))
+        return false;
+    return o->window == 0 || j < o->globals || (at >= 0 && at < o->globals) ||
+           (far <= o->window * dilation && far % dilation == 0);
 }
 
 static inline int64_t na_position_entry(const struct na_call *c, const struct na_sequence *s,
@@ -257,7 +339,7 @@ static inline struct na_value na_score(const struct na_call *c, const struct na_
 {
     const heed_attention_arrays *a = &c->a;
     int64_t q = na_at(c, a->q_stride, s->b, s->q_row, t, h);
-    int64_t k = na_at(c, a->k_stride, s->b, s->k_row, j, h);
+    int64_t k = na_at(c, a->k_stride, s->b, s->k_row, j, h / c->group);
     struct na_value x = {0, 0};
     for (int64_t d = 0; d < a->D; d++) {
         double y = na_scale(c) * na_get(c, a->q, q + d) * na_get(c, a->k, k + d);
@@ -266,11 +348,14 @@ static inline struct na_value na_score(const struct na_call *c, const struct na_
     int64_t entry = c->biased ? na_position_entry(c, s, t, j) : -1;
     double bias = entry >= 0 ? na_get(c, a->position, h * a->P + entry) : 0;
     double late = c->timed ? na_get(c, a->time, h * a->W + na_time_entry(c, s, t, j)) : 0;
-    x.value += bias + late, x.mass += fabs(bias) + fabs(late);
+    double slope = c->opts.alibi ? c->opts.alibi[h] : 0, mask = na_mask(c, s, h, t, j);
+    double far = slope * fabs((double)(t + s->S - s->T - j));
+    x.value += bias + late + mask - far + c->opts.shift;
+    x.mass += fabs(bias) + fabs(late) + fabs(mask) + fabs(far) + fabs(c->opts.shift);
     return x;
 }
 
-/* The weights of a row and, with slope, what their gradient is multiplied with (SiLU alone). */
+/* The weights of a row and, with slope, what their gradient is multiplied with (not for softmax). */
 static inline void na_row(const struct na_call *c, const struct na_sequence *s, int64_t h, int64_t t,
                           struct na_value *w, double *slope)
 {
@@ -278,7 +363,7 @@ static inline void na_row(const struct na_call *c, const struct na_sequence *s, 
     int64_t n = 0;
     for (int64_t j = 0; j < s->S; j++) {
         w[j] = (struct na_value){-INFINITY, 0};
-        if (!na_sees(c, s, t, j))
+        if (!na_sees(c, s, h, t, j))
             continue;
         w[j] = na_score(c, s, h, t, j);
         top = w[j].value > top ? w[j].value : top;
@@ -286,11 +371,15 @@ static inline void na_row(const struct na_call *c, const struct na_sequence *s, 
     }
     for (int64_t j = 0; j < s->S; j++) {
         double x = w[j].value, mass = 1 + w[j].mass, f = 1 / (1 + exp(-x));
-        bool seen = na_sees(c, s, t, j);
+        bool seen = na_sees(c, s, h, t, j);
         if (c->opts.weight == HEED_WEIGHT_SILU) {
             w[j].value = seen ? x * f / (double)n : 0;
             w[j].mass = seen ? 1.1 * mass / (double)n : 0;
             slope[j] = seen ? f * (1 + x * (1 - f)) / (double)n : 0;
+        } else if (c->opts.weight == HEED_WEIGHT_SIGMOID) {
+            w[j].value = seen ? f : 0;
+            w[j].mass = f * mass;
+            slope[j] = seen ? f * (1 - f) : 0;
         } else {
             w[j].value = seen ? exp(x - top) : 0;
             sum += w[j].value;
@@ -312,7 +401,7 @@ static inline void na_out(const struct na_call *c, const struct na_sequence *s, 
     const heed_attention_arrays *a = &c->a;
     memset(out, 0, (size_t)a->E * sizeof *out);
     for (int64_t j = 0; j < s->S; j++) {
-        int64_t v = na_at(c, a->v_stride, s->b, s->k_row, j, h);
+        int64_t v = na_at(c, a->v_stride, s->b, s->k_row, j, h / c->group);
         for (int64_t e = 0; e < a->E && w[j].mass > 0; e++) {
             out[e].value += w[j].value * na_get(c, a->v, v + e);
             out[e].mass += w[j].mass * fabs(na_get(c, a->v, v + e));
@@ -320,7 +409,8 @@ static inline void na_out(const struct na_call *c, const struct na_sequence *s, 
     }
 }
 
-/* Gradients of one head of one sequence: dq (T, D), dk (S, D), dv (S, E), added to the tables'. */
+/* Gradients of one head of one sequence: dq (T, D); and what it adds to dk (S, D), dv (S, E) and the
+ * tables'. */
 struct na_gradients {
     struct na_value *dq, *dk, *dv, *dposition, *dtime;
 };
@@ -345,7 +435,7 @@ static inline void na_backward(const struct na_call *c, const struct na_sequence
         struct na_value delta = {0, 0};
         na_row(c, s, h, t, w, slope);
         for (int64_t j = 0; j < s->S; j++) {
-            int64_t v = na_at(c, a->v_stride, s->b, s->k_row, j, h);
+            int64_t v = na_at(c, a->v_stride, s->b, s->k_row, j, h / c->group);
             dp[j] = (struct na_value){0, 0};
             for (int64_t e = 0; e < a->E; e++) {
                 double y = na_get(c, a->dout, o + e) * na_get(c, a->v, v + e);
@@ -357,9 +447,9 @@ static inline void na_backward(const struct na_call *c, const struct na_sequence
             na_add(&delta, w[j].value * dp[j].value, w[j].mass * dp[j].mass);
         }
         for (int64_t j = 0; j < s->S; j++) {
-            if (!na_sees(c, s, t, j))
+            if (!na_sees(c, s, h, t, j))
                 continue;
-            int64_t k = na_at(c, a->k_stride, s->b, s->k_row, j, h);
+            int64_t k = na_at(c, a->k_stride, s->b, s->k_row, j, h / c->group);
             double ds = softmax ? w[j].value * (dp[j].value - delta.value)
                                 : slope[j] * dp[j].value;
             double mass = w[j].mass * (dp[j].mass + (softmax ? delta.mass : 0));
@@ -391,12 +481,16 @@ static inline bool na_near(const struct na_call *c, double got, struct na_value 
 static inline void na_print(const struct na_call *c)
 {
     const heed_attention_arrays *a = &c->a;
-    fprintf(stderr, "%s %s B=%" PRId64 " T=%" PRId64 " S=%" PRId64 " H=%" PRId64 " D=%" PRId64
-            " E=%" PRId64 " P=%" PRId64 " W=%" PRId64 "%s%s%s\n",
-            a->dtype == HEED_F32 ? "float32" : "float64",
-            c->opts.weight == HEED_WEIGHT_SILU ? "silu" : "softmax", a->B, a->T, a->S, a->H, a->D,
-            a->E, a->P, a->W, c->opts.causal ? " causal" : "", c->padded ? " padded" : "",
-            c->opts.offsets ? " ragged" : "");
+    static const char *const weight[] = {"softmax", "silu", "sigmoid"};
+    fprintf(stderr, "%s %s B=%" PRId64 " T=%" PRId64 " S=%" PRId64 " H=%" PRId64 " (%" PRId64
+            " of keys) D=%" PRId64 " E=%" PRId64 " P=%" PRId64 " W=%" PRId64 " window=%" PRId64
+            " globals=%" PRId64 "%s%s%s%s%s%s%s%s\n",
+            a->dtype == HEED_F32 ? "float32" : "float64", weight[c->opts.weight], a->B, a->T, a->S,
+            a->H, c->key_heads, a->D, a->E, a->P, a->W, c->opts.window, c->opts.globals,
+            c->opts.causal ? " causal" : "", c->padded ? " padded" : "",
+            c->opts.offsets ? " ragged" : "", c->opts.keep ? " keep" : "",
+            c->opts.mask ? " mask" : "", c->opts.dilation ? " dilation" : "",
+            c->opts.alibi ? " alibi" : "", c->opts.shift != 0 ? " shift" : "");
 }
 
 #endif

@@ -62,7 +62,7 @@ static bool check_rows(const struct na_call *c, const char *name, const void *ar
             double old = c->a.accumulate ? na_get(c, base, at) : 0, got = na_get(c, array, at);
             struct na_value x = want[i * width + d];
             x.value += old, x.mass += fabs(old);
-            if (!na_near(c, got, x, c->a.D + c->a.E + s->S + s->T)) {
+            if (!na_near(c, got, x, c->a.D + c->a.E + s->S + s->T * c->group)) {
                 fprintf(stderr, "%s[%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64
                         "]: got %.9g, want %.9g\n", name, s->b, i, h, d, got, x.value);
                 return false;
@@ -94,18 +94,23 @@ static bool check_backward(const struct na_call *c, const void *const base[3])
     for (int64_t b = 0; b < a->B && good; b++) {
         struct na_sequence s = na_sequence(c, b);
         terms += s.T * s.S;
-        for (int64_t h = 0; h < a->H && good; h++) {
-            g.dq = calloc((size_t)(s.T * a->D) + 1, sizeof *g.dq);
+        for (int64_t key_head = 0; key_head < c->key_heads && good; key_head++) {
             g.dk = calloc((size_t)(s.S * a->D) + 1, sizeof *g.dk);
             g.dv = calloc((size_t)(s.S * a->E) + 1, sizeof *g.dv);
-            na_backward(c, &s, h, &g);
-            good = check_rows(c, "dq", a->dq, base[0], a->q_stride, &s, s.q_row, s.T, h, a->D,
-                              g.dq) &&
-                   check_rows(c, "dk", a->dk, base[1], a->k_stride, &s, s.k_row, s.S, h, a->D,
+            for (int64_t i = 0; i < c->group && good; i++) {
+                int64_t h = key_head * c->group + i;
+                g.dq = calloc((size_t)(s.T * a->D) + 1, sizeof *g.dq);
+                na_backward(c, &s, h, &g);
+                good = check_rows(c, "dq", a->dq, base[0], a->q_stride, &s, s.q_row, s.T, h, a->D,
+                                  g.dq);
+                free(g.dq);
+            }
+            good = good &&
+                   check_rows(c, "dk", a->dk, base[1], a->k_stride, &s, s.k_row, s.S, key_head, a->D,
                               g.dk) &&
-                   check_rows(c, "dv", a->dv, base[2], a->v_stride, &s, s.k_row, s.S, h, a->E,
+                   check_rows(c, "dv", a->dv, base[2], a->v_stride, &s, s.k_row, s.S, key_head, a->E,
                               g.dv);
-            free(g.dq), free(g.dk), free(g.dv);
+            free(g.dk), free(g.dv);
         }
     }
     good = good && check_table(c, "dposition", a->dposition, a->H * a->P, g.dposition, terms) &&
@@ -200,6 +205,9 @@ static void test_refusals(void **state)
     (void)state;
     float x[64] = {0};
     int64_t falling[] = {0, 3, 2}, late[] = {1, 4}, longer[] = {5}, even[] = {0, 4};
+    int64_t two[] = {0, 2, 4}, one = 1, none = 0, huge = INT64_MAX;
+    double bad = NAN;
+    uint8_t byte = 1;
     heed_attention_arrays good = {.B = 1, .T = 4, .S = 4, .H = 1, .D = 4, .E = 4, .q = x, .k = x,
                                   .v = x, .out = x, .lse = x, .dout = x, .dq = x, .dk = x, .dv = x};
 #define REFUSED(wanted, backward, ...)                                                             \
@@ -240,6 +248,26 @@ static void test_refusals(void **state)
     REFUSED(HEED_E_SHAPE, false, a.time = x);
     REFUSED(HEED_E_ARG, false, a.time = x; a.W = 3);
     REFUSED(HEED_E_ARG, false, a.scratch = x; a.scratch_bytes = sizeof x);
+    REFUSED(HEED_E_ARG, false, o.shift = NAN);
+    REFUSED(HEED_E_ARG, false, o.shift = -INFINITY);
+    REFUSED(HEED_E_SHAPE, false, a.kv_heads = 2);
+    REFUSED(HEED_E_SHAPE, false, a.kv_heads = -1);
+    REFUSED(HEED_E_SHAPE, true, a.H = 3; a.kv_heads = 2);
+    REFUSED(HEED_E_SHAPE, false, a.H = 0; a.kv_heads = 2);
+    REFUSED(HEED_E_ARG, false, o.window = -1);
+    REFUSED(HEED_E_ARG, false, o.window = INT64_MAX);
+    REFUSED(HEED_E_ARG, false, o.window = 1; o.globals = -1);
+    REFUSED(HEED_E_ARG, false, o.window = 1; o.globals = INT64_MAX);
+    REFUSED(HEED_E_ARG, false, o.globals = 1);
+    REFUSED(HEED_E_ARG, false, o.dilation = &one);
+    REFUSED(HEED_E_ARG, false, o.window = 1; o.dilation = &none);
+    REFUSED(HEED_E_ARG, false, o.window = 1; o.dilation = &huge);
+    REFUSED(HEED_E_ARG, false, o.alibi = &bad);
+    REFUSED(HEED_E_SHAPE, false, o.offsets = two; o.sequences = a.B = 2; o.keep = &byte);
+    REFUSED(HEED_E_SHAPE, true, o.offsets = two; o.sequences = a.B = 2; o.mask = x);
+    REFUSED(HEED_E_ARG, false, o.rotary = HEED_ROTARY_PAIRS);
+    REFUSED(HEED_E_ARG, false, o.score = HEED_SCORE_COSINE);
+    REFUSED(HEED_E_ARG, false, o.method = HEED_METHOD_LINEAR);
 #undef REFUSED
     assert_int_equal(heed_attention_forward(NULL, NULL, &good), HEED_E_ARG);
 }
@@ -263,6 +291,24 @@ static void test_scratch(void **state)
         na_free(&c);
         assert_true(good);
     }
+}
+
+/* The published ones, of 8 heads and of 12. */
+static void test_alibi_slopes(void **state)
+{
+    (void)state;
+    double slopes[12];
+    heed_alibi_slopes(0, slopes);
+    heed_alibi_slopes(1, slopes);
+    assert_true(slopes[0] == 0x1p-8);
+    heed_alibi_slopes(8, slopes);
+    for (int h = 0; h < 8; h++)
+        assert_true(slopes[h] == ldexp(1, -1 - h));
+    heed_alibi_slopes(12, slopes);
+    for (int h = 0; h < 8; h++)
+        assert_true(slopes[h] == ldexp(1, -1 - h));
+    for (int h = 8; h < 12; h++)
+        assert_true(fabs(slopes[h] - exp2(-0.5 - (h - 8))) <= DBL_EPSILON);
 }
 
 static void test_buckets(void **state)
@@ -335,7 +381,7 @@ int main(void)
         cmocka_unit_test(test_float64),  cmocka_unit_test(test_float64_ragged),
         cmocka_unit_test(test_long),     cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_scratch),  cmocka_unit_test(test_buckets),
-        cmocka_unit_test(test_buckets_by_rows),
+        cmocka_unit_test(test_buckets_by_rows), cmocka_unit_test(test_alibi_slopes),
     };
     return cmocka_run_group_tests(tests, make_pool, free_pool);
 }
