@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <string.h>
+
 #include "gradcheck.h"
 #include "heed/attention.h"
 
@@ -89,6 +91,91 @@ static void test_padded(void **state)
     }
 }
 
+/* What hides pairs and what depends on their distance, with shared keys, alone and together, for
+ * every kind of weight. */
+static void test_forms(void **state)
+{
+    (void)state;
+    static const int64_t dilation[] = {1, 2, 1, 3};
+    static const double slopes[] = {0.5, 0.25, -0.1, 0.125};
+    static const int64_t shapes[][2] = {{6, 6}, {4, 6}, {7, 6}, {1, 6}}; /* T, S */
+    enum { B = 2, H = 4, T_MAX = 7, S_MAX = 6 };
+    uint8_t keep[H * T_MAX * S_MAX];
+    double mask[T_MAX * S_MAX];
+    heed_rng rng = hd_rng(gc_seed(), 40);
+
+    for (int i = 0; i < COUNT(keep); i++)
+        keep[i] = (uint8_t)(hd_random_below(&rng, 4) > 0);
+    for (int i = 0; i < S_MAX; i++)
+        keep[i] = 0; /* the first row of the first head sees nothing */
+    for (int i = 0; i < COUNT(mask); i++)
+        mask[i] = hd_random_below(&rng, 4) ? hd_random_normal(&rng) : -(double)INFINITY;
+    for (int i = 0; i < 96; i++) {
+        int form = i / 3 % 8; /* of these, 7: all */
+        int64_t T = shapes[i / 24][0], S = shapes[i / 24][1];
+        struct how how = {.opts = {.weight = (heed_attention_weight)(i % 3), .causal = i / 24 % 2,
+                                   .lengths = i % 2 ? lengths : NULL,
+                                   .dropout = i % 5 == 0 ? 0.3 : 0},
+                          .position = i % 4 == 0};
+        if (form == 1 || form == 7)
+            how.opts.keep = keep, memcpy(how.opts.keep_stride, (int64_t[]){0, T * S, S, 1},
+                                         sizeof how.opts.keep_stride);
+        if (form == 2 || form == 7)
+            how.opts.mask = mask, memcpy(how.opts.mask_stride, (int64_t[]){0, 0, S, 1},
+                                         sizeof how.opts.mask_stride);
+        if (form == 3 || form == 4 || form == 7)
+            how.opts.window = 1;
+        if (form == 4 || form == 7)
+            how.opts.globals = 1, how.opts.dilation = dilation;
+        if (form == 5 || form == 7)
+            how.opts.alibi = slopes;
+        if (form == 6 || form == 7)
+            how.opts.shift = -0.7;
+        int64_t heads = i % 7 < 3 ? H : i % 7 < 5 ? 2 : 1;
+        struct gc_case gc = {"attention's forms", build, &how, 3 + how.position,
+                             {{4, {B, T, H, 3}}, {4, {B, S, heads, 3}}, {4, {B, S, heads, 2}},
+                              {2, {H, 3}}}};
+        assert_true(gc_check(&gc));
+    }
+}
+
+/* Past one block of keys with a window, whose tiles start anywhere. */
+static void test_long_window(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        struct how how = {.opts = {.weight = (heed_attention_weight)(i % 3), .causal = i / 3,
+                                   .window = 20, .globals = i % 2 * 3},
+                          .position = true};
+        struct gc_case gc = {"long window", build, &how, 4,
+                             {{4, {1, 100, 2, 2}}, {4, {1, 100, 1, 2}}, {4, {1, 100, 1, 1}},
+                              {2, {2, 5}}}};
+        assert_true(gc_check(&gc));
+    }
+}
+
+/* Shapes that do not go together, and options, each with a status and a sentence. */
+static void test_refusals(void **state)
+{
+    (void)state;
+    heed_tape *tape;
+    static float x[2 * 6 * 4 * 3];
+    assert_int_equal(heed_tape_new(NULL, 1, &tape), HEED_OK);
+    static const int64_t heads[][3] = {{4, 3, 3}, {4, 2, 4}, {2, 4, 4}, {4, 4, 4}}; /* of q, k, v */
+    for (int i = 0; i < COUNT(heads); i++) {
+        heed_tensor *in[3], *out = NULL;
+        heed_attention_opts o = {.globals = i == 3};
+        for (int n = 0; n < 3; n++)
+            assert_int_equal(heed_tensor_wrap(tape, HEED_F32, x, (int64_t[]){2, 6, heads[i][n], 3}, 4,
+                                              false, &in[n]), HEED_OK);
+        assert_int_equal(heed_attention(tape, in[0], in[1], in[2], NULL, &o, &out, NULL),
+                         i == 3 ? HEED_E_ARG : HEED_E_SHAPE);
+        assert_int_equal(strncmp(heed_error_message(), "attention: ", 11), 0);
+        assert_null(out);
+    }
+    heed_tape_free(tape);
+}
+
 static void test_columns_of_one_product(void **state)
 {
     (void)state;
@@ -150,7 +237,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ragged), cmocka_unit_test(test_padded),
         cmocka_unit_test(test_columns_of_one_product), cmocka_unit_test(test_long),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory), cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_long_window), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  * Attention's kernels against their definitions in double. What a row does not see holds NaN here, so
  * that a kernel which multiplies it by zero instead of leaving it out is found. */
 #include "check.h"
+#include "heed/attention.h"
 #include "kernel/attention.h"
 
 #include <inttypes.h>
@@ -250,8 +251,21 @@ static bool check_nan(const struct hd_attention_kernels *k)
     return true;
 }
 
-static bool check_back(const struct hd_attention_kernels *k, bool silu)
+/* A weight of one score alone, and its slope; l is 1 / n for SiLU, lse for softmax. */
+static double weight_of(heed_attention_weight weight, double x, double l, double *slope)
 {
+    double f = 1 / (1 + exp(-x));
+    if (weight == HEED_WEIGHT_SOFTMAX)
+        return *slope = exp(x - l);
+    *slope = weight == HEED_WEIGHT_SILU ? l * f * (1 + x * (1 - f)) : f * (1 - f);
+    return weight == HEED_WEIGHT_SILU ? x * f * l : f;
+}
+
+static bool check_back(const struct hd_attention_kernels *k, heed_attention_weight weight)
+{
+    static const char *const names[] = {"softmax", "silu", "sigmoid"};
+    const char *name = names[weight];
+    bool softmax = weight == HEED_WEIGHT_SOFTMAX, silu = weight == HEED_WEIGHT_SILU;
     size_t item = k->item_bytes;
     double u = kc_unit_roundoff(item);
     for (int round = 0; round < ROUNDS; round++) {
@@ -268,6 +282,9 @@ static bool check_back(const struct hd_attention_kernels *k, bool silu)
         if (silu) {
             k->silu(&plain, lse);
             k->silu_back(&t, dp, t.s_row, lse);
+        } else if (!softmax) {
+            k->sigmoid(&plain);
+            k->sigmoid_back(&t, dp, t.s_row);
         } else {
             plain.threshold = 0;
             k->weights(&plain, lse);
@@ -278,20 +295,22 @@ static bool check_back(const struct hd_attention_kernels *k, bool silu)
             for (int64_t j = 0; j < seen_by(&t, i); j++) {
                 int64_t at = i * t.s_row + j;
                 double x = get(s, item, at), y = get(g, item, at), kept = keep(&t, i, j);
-                double f = 1 / (1 + exp(-x)), p = silu ? x * f * l : exp(x - l);
-                double ds = silu ? y * kept * l * f * (1 + x * (1 - f)) : p * (y * kept - d);
-                double mass = silu ? fabs(y * kept * l) * (1 + fabs(x)) : p * (fabs(y * kept) + fabs(d));
+                double slope, p = weight_of(weight, x, l, &slope);
+                double ds = softmax ? p * (y * kept - d) : y * kept * slope;
+                double mass = softmax ? p * (fabs(y * kept) + fabs(d))
+                              : silu  ? fabs(y * kept * l) * (1 + fabs(x))
+                                      : fabs(y * kept * p) * (1 + fabs(x));
                 double first = get(ahead, item, at);
                 if (!kc_near(get(t.s, item, at), p * kept, EXP_ULPS * u * fabs(p * kept) + kc_tiny(item)) ||
                     !kc_near(get(dp, item, at), ds, 2 * EXP_ULPS * u * mass + kc_tiny(item)) ||
-                    !kc_near(first, silu ? p * kept : p, EXP_ULPS * u * fabs(p * kept + p) + kc_tiny(item)))
+                    !kc_near(first, softmax ? p : p * kept, EXP_ULPS * u * fabs(p * kept + p) + kc_tiny(item)))
                     return kc_fail("%s_back %s: weight %.9g (%.9g), not %.9g; ds %.9g, not %.9g",
-                                   silu ? "silu" : "softmax", k->name, get(t.s, item, at), first,
-                                   p * kept, get(dp, item, at), ds);
+                                   name, k->name, get(t.s, item, at), first, p * kept,
+                                   get(dp, item, at), ds);
             }
             if (!is_cut(&t, t.s, item, i) || !is_cut(&t, dp, item, i) || !is_cut(&plain, ahead, item, i))
-                return kc_fail("%s_back %s: row %" PRId64 " weighs what it does not see",
-                               silu ? "silu" : "softmax", k->name, i);
+                return kc_fail("%s_back %s: row %" PRId64 " weighs what it does not see", name,
+                               k->name, i);
         }
         if (!kc_rows_intact())
             return kc_fail("backward %s wrote before its rows", k->name);
@@ -352,6 +371,79 @@ static bool check_tables(const struct hd_attention_kernels *k)
     return true;
 }
 
+/* A score of -infinity weighs 0 and takes no gradient, for every kind of weight. */
+static bool check_hidden_weigh_nothing(const struct hd_attention_kernels *k)
+{
+    size_t item = k->item_bytes;
+    double s[HD_TILE_PAD * 3], dp[HD_TILE_PAD * 3], one[1], zero[1];
+    for (int weight = 0; weight < 3; weight++) {
+        struct hd_tile t = {.s = (char *)s + HD_TILE_PAD * item, .s_row = HD_TILE_PAD, .rows = 1,
+                            .columns = HD_TILE_PAD, .seen = HD_TILE_PAD};
+        put(one, item, 0, 1), put(zero, item, 0, 0);
+        for (int64_t j = 0; j < HD_TILE_PAD; j++) {
+            put(t.s, item, j, j % 3 ? -(double)INFINITY : 0.5);
+            put(dp, item, j, 2);
+        }
+        if (weight == HEED_WEIGHT_SOFTMAX)
+            k->softmax_back(&t, dp, HD_TILE_PAD, one, zero);
+        else if (weight == HEED_WEIGHT_SILU)
+            k->silu_back(&t, dp, HD_TILE_PAD, one);
+        else
+            k->sigmoid_back(&t, dp, HD_TILE_PAD);
+        for (int64_t j = 0; j < HD_TILE_PAD; j++)
+            if ((get(t.s, item, j) == 0) != (j % 3 != 0) || (get(dp, item, j) == 0) != (j % 3 != 0))
+                return kc_fail("weight %d %s: a hidden score weighs %g, gradient %g", weight, k->name,
+                               get(t.s, item, j), get(dp, item, j));
+    }
+    return true;
+}
+
+/* Masks of any stride, tables of diagonals among them, replace what they hide, which may be NaN, and
+ * touch nothing that is not seen. */
+static bool check_masks(const struct hd_attention_kernels *k)
+{
+    size_t item = k->item_bytes;
+    for (int round = 0; round < ROUNDS; round++) {
+        void *memory;
+        struct hd_tile t = tile_new(item, &memory);
+        int64_t col = below(3), row = below(2) ? below(2) * (t.columns * col + below(3)) : -1;
+        int64_t back = row < 0 ? t.rows - 1 : 0; /* elements before the first row's start */
+        size_t span = (size_t)(back + (row > 0 ? (t.rows - 1) * row : 0) +
+                               (t.columns > 0 ? (t.columns - 1) * col + 1 : 0));
+        char *mask = kc_row(span, item);
+        uint8_t *keep = kc_row(span, 1);
+        for (size_t i = 0; i < span; i++) {
+            keep[i] = (uint8_t)(below(2) * (1 + below(255)));
+            if (below(3) == 0)
+                put(mask, item, (int64_t)i, -(double)INFINITY);
+        }
+        for (int n = 0; n < 5; n++)
+            put(t.s, item, below(t.rows * t.s_row), (double)NAN);
+        size_t room = (size_t)(t.rows * t.s_row + 2 * HD_TILE_PAD);
+        void *first = kc_copy(memory, room, item);
+        k->mask(&t, mask + (size_t)back * item, row, col);
+        void *second = kc_copy(memory, room, item);
+        k->keep(&t, keep + back, row, col);
+        for (int64_t i = -HD_TILE_PAD; i < t.rows * t.s_row + HD_TILE_PAD; i++) {
+            int64_t r = i < 0 || i >= t.rows * t.s_row ? 0 : i / t.s_row, c = i - r * t.s_row;
+            bool seen = c >= 0 && c < seen_by(&t, r);
+            int64_t at = back + r * row + c * col;
+            double was = get(first, item, HD_TILE_PAD + i), m = seen ? get(mask, item, at) : 0;
+            double masked = get(second, item, HD_TILE_PAD + i), got = get(t.s, item, i);
+            double want = isinf(m) ? m : item == 4 ? (double)((float)was + (float)m) : was + m;
+            double end = seen && !keep[at] ? -(double)INFINITY : masked;
+            if (!(masked == want || (isnan(masked) && isnan(want))))
+                return kc_fail("mask %s: %g of %g and %g", k->name, masked, was, m);
+            if (!(got == end || (isnan(got) && isnan(end))))
+                return kc_fail("keep %s: %g of %g", k->name, got, masked);
+        }
+        if (!kc_rows_intact())
+            return kc_fail("masks %s wrote before their rows", k->name);
+        kc_rows_release();
+    }
+    return true;
+}
+
 static bool check_row_dots(const struct hd_attention_kernels *k)
 {
     size_t item = k->item_bytes;
@@ -381,5 +473,7 @@ static bool check_row_dots(const struct hd_attention_kernels *k)
 bool check_attention(const struct hd_attention_kernels *k)
 {
     return check_product(k) && check_transpose(k) && check_softmax_blocks(k) && check_nan(k) &&
-           check_back(k, false) && check_back(k, true) && check_tables(k) && check_row_dots(k);
+           check_back(k, HEED_WEIGHT_SOFTMAX) && check_back(k, HEED_WEIGHT_SILU) &&
+           check_back(k, HEED_WEIGHT_SIGMOID) && check_hidden_weigh_nothing(k) && check_masks(k) &&
+           check_tables(k) && check_row_dots(k);
 }

@@ -32,12 +32,12 @@ static void backward(heed_pool *pool, const struct na_call *c)
 static float *rows_of(const struct na_call *c, const void *array, const int64_t stride[3], bool keys,
                       int64_t width)
 {
-    int64_t rows = keys ? c->k_rows : c->q_rows, n = 0;
-    float *out = calloc((size_t)(rows * c->a.H * width) + 1, sizeof *out);
+    int64_t rows = keys ? c->k_rows : c->q_rows, heads = keys ? c->key_heads : c->a.H, n = 0;
+    float *out = calloc((size_t)(rows * heads * width) + 1, sizeof *out);
     for (int64_t b = 0; b < c->a.B; b++) {
         struct na_sequence s = na_sequence(c, b);
         for (int64_t i = 0; i < (keys ? s.S : s.T); i++)
-            for (int64_t h = 0; h < c->a.H; h++)
+            for (int64_t h = 0; h < heads; h++)
                 for (int64_t d = 0; d < width; d++)
                     out[n++] = ((const float *)array)[na_at(c, stride, b, keys ? s.k_row : s.q_row,
                                                             i, h) + d];
@@ -45,11 +45,11 @@ static float *rows_of(const struct na_call *c, const void *array, const int64_t 
     return out;
 }
 
-static void spoil(const struct na_call *c, void *array, const int64_t stride[3],
+static void spoil(const struct na_call *c, void *array, const int64_t stride[3], int64_t heads,
                   const struct na_sequence *s, int64_t row, int64_t i, int64_t width)
 {
     static const float ugly[] = {NAN, INFINITY, -INFINITY, 1e30f, 0, -3};
-    for (int64_t h = 0; h < c->a.H; h++)
+    for (int64_t h = 0; h < heads; h++)
         for (int64_t d = 0; d < width; d++)
             ((float *)array)[na_at(c, stride, s->b, row, i, h) + d] = ugly[(i + d) % 6];
 }
@@ -78,9 +78,9 @@ static void test_future_changes_no_past(void **state)
             struct na_sequence s = na_sequence(&c, b);
             now[b] = (int64_t)hd_random_below(&rng, (uint64_t)s.T + 1);
             for (int64_t i = now[b]; i < s.T; i++) {
-                spoil(&c, (void *)a->q, a->q_stride, &s, s.q_row, i, a->D);
-                spoil(&c, (void *)a->k, a->k_stride, &s, s.k_row, i, a->D);
-                spoil(&c, (void *)a->v, a->v_stride, &s, s.k_row, i, a->E);
+                spoil(&c, (void *)a->q, a->q_stride, a->H, &s, s.q_row, i, a->D);
+                spoil(&c, (void *)a->k, a->k_stride, c.key_heads, &s, s.k_row, i, a->D);
+                spoil(&c, (void *)a->v, a->v_stride, c.key_heads, &s, s.k_row, i, a->E);
             }
         }
         forward(NULL, &c);
@@ -102,9 +102,9 @@ static void test_future_changes_no_past(void **state)
     }
 }
 
-/* Padding gets no weight, whatever stands there; a row that sees nothing gives zeros, and sends none
- * back. */
-static void test_padding_weighs_nothing(void **state)
+/* What is hidden gets no weight, padding whatever stands there; softmax's weights of a row sum to one; a
+ * row that sees nothing gives zeros, and sends none back. */
+static void test_hidden_weighs_nothing(void **state)
 {
     (void)state;
     heed_rng rng = hd_rng(na_seed(), 21);
@@ -114,8 +114,8 @@ static void test_padding_weighs_nothing(void **state)
         for (int64_t b = 0; b < a->B && c.padded; b++) {
             struct na_sequence s = na_sequence(&c, b);
             for (int64_t i = s.visible; i < s.S; i++) {
-                spoil(&c, (void *)a->k, a->k_stride, &s, s.k_row, i, a->D);
-                spoil(&c, (void *)a->v, a->v_stride, &s, s.k_row, i, a->E);
+                spoil(&c, (void *)a->k, a->k_stride, c.key_heads, &s, s.k_row, i, a->D);
+                spoil(&c, (void *)a->v, a->v_stride, c.key_heads, &s, s.k_row, i, a->E);
             }
         }
         forward(NULL, &c);
@@ -132,8 +132,8 @@ static void test_padding_weighs_nothing(void **state)
                     bool any = false;
                     for (int64_t j = 0; j < s.S; j++) {
                         sum += (double)w[j];
-                        any |= na_sees(&c, &s, t, j);
-                        if (!na_sees(&c, &s, t, j))
+                        any |= na_sees(&c, &s, h, t, j);
+                        if (!na_sees(&c, &s, h, t, j))
                             assert_true(w[j] == 0);
                     }
                     if (c.opts.weight == HEED_WEIGHT_SOFTMAX)
@@ -143,7 +143,7 @@ static void test_padding_weighs_nothing(void **state)
                     for (int64_t d = 0; d < a->D && !any; d++)
                         assert_true(dq[d] == 0);
                 }
-                for (int64_t j = s.visible; j < s.S; j++) {
+                for (int64_t j = s.visible; j < s.S && h < c.key_heads; j++) {
                     const float *dk = (const float *)a->dk + na_at(&c, a->k_stride, b, s.k_row, j, h);
                     const float *dv = (const float *)a->dv + na_at(&c, a->v_stride, b, s.k_row, j, h);
                     for (int64_t d = 0; d < a->D; d++)
@@ -199,7 +199,7 @@ static void test_ragged_is_each_alone(void **state)
             for (int i = 0; i < 4; i++) {
                 float *alone = rows_of(&one, parts[i].array, parts[i].stride, parts[i].keys,
                                        parts[i].width);
-                int64_t n = a->H * parts[i].width;
+                int64_t n = (parts[i].keys ? c.key_heads : a->H) * parts[i].width;
                 if (memcmp(parts[i].all + row * n, alone, (size_t)(s.T * n) * sizeof *alone)) {
                     na_print(&c);
                     fail_msg("round %d: part %d of sequence %" PRId64, round, i, b);
@@ -271,8 +271,8 @@ static void test_threads_change_nothing(void **state)
                              rows_of(&c, a->dv, a->v_stride, true, a->E)};
             size_t bytes[6] = {(size_t)(c.q_rows * a->H * a->E) * 4,
                                (size_t)(c.q_rows * a->H * a->D) * 4,
-                               (size_t)(c.k_rows * a->H * a->D) * 4,
-                               (size_t)(c.k_rows * a->H * a->E) * 4, (size_t)(a->H * a->P) * 4,
+                               (size_t)(c.k_rows * c.key_heads * a->D) * 4,
+                               (size_t)(c.k_rows * c.key_heads * a->E) * 4, (size_t)(a->H * a->P) * 4,
                                (size_t)(a->H * a->W) * 4};
             const void *tables[2] = {a->dposition, a->dtime};
             for (int p = 4; p < 6; p++) {
@@ -297,6 +297,180 @@ static void test_threads_change_nothing(void **state)
     }
     heed_pool_free(pools[0]);
     heed_pool_free(pools[1]);
+}
+
+/* A window is the same bits as a mask that hides the same pairs, though it skips what it hides. */
+static void test_window_is_its_mask(void **state)
+{
+    (void)state;
+    heed_rng rng = hd_rng(na_seed(), 26);
+    int checked = 0;
+    for (int round = 0; round < 200; round++) {
+        struct na_call c = na_random(&rng, (struct na_kind){HEED_F32, 400, 20, false});
+        heed_attention_arrays *a = &c.a;
+        if (c.opts.window && !c.opts.keep) {
+            forward(NULL, &c);
+            float *out = rows_of(&c, a->out, a->out_stride, false, a->E);
+            size_t pairs = (size_t)(a->B * a->H * a->T * a->S), at = 0;
+            float *weights = malloc(pairs * sizeof *weights + 1);
+            uint8_t *keep = malloc(pairs + 1);
+            memcpy(weights, a->weights, pairs * sizeof *weights);
+            for (int64_t b = 0; b < a->B; b++) {
+                struct na_sequence s = na_sequence(&c, b);
+                for (int64_t h = 0; h < a->H; h++)
+                    for (int64_t t = 0; t < a->T; t++)
+                        for (int64_t j = 0; j < a->S; j++)
+                            keep[at++] = na_sees(&c, &s, h, t, j);
+            }
+            struct na_call masked = c;
+            masked.opts.window = masked.opts.globals = 0, masked.opts.dilation = NULL;
+            masked.opts.keep = keep;
+            memcpy(masked.opts.keep_stride,
+                   (int64_t[]){a->H * a->T * a->S, a->T * a->S, a->S, 1}, 4 * sizeof(int64_t));
+            forward(NULL, &masked);
+            float *want = rows_of(&masked, a->out, a->out_stride, false, a->E);
+            if (memcmp(out, want, (size_t)(c.q_rows * a->H * a->E) * sizeof *out) ||
+                memcmp(weights, a->weights, pairs * sizeof *weights)) {
+                na_print(&c);
+                fail_msg("round %d: a window is not its mask", round);
+            }
+            free(out), free(want), free(weights), free(keep);
+            checked++;
+        }
+        na_free(&c);
+    }
+    assert_true(checked > 25);
+}
+
+/* Rows of one query at the end of the keys so far are those of all queries at once, bit for bit. */
+static void test_incremental_is_full(void **state)
+{
+    (void)state;
+    heed_rng rng = hd_rng(na_seed(), 27);
+    int checked = 0;
+    for (int round = 0; round < 300; round++) {
+        struct na_call c = na_random(&rng, (struct na_kind){HEED_F32, 600, 30, false});
+        heed_attention_arrays *a = &c.a;
+        if (a->B > 0 && a->T == a->S && a->T > 0) {
+            c.opts.causal = true, a->B = 1, c.q_rows = c.k_rows = a->T, a->weights = NULL;
+            forward(NULL, &c);
+            for (int n = 0; n < 3; n++) {
+                struct na_call one = c;
+                int64_t t = (int64_t)hd_random_below(&rng, (uint64_t)a->T), length;
+                float *row = calloc((size_t)(a->H * a->E) + 1, sizeof *row);
+                one.a.T = 1, one.a.S = t + 1, one.q_rows = 1, one.a.lse = NULL;
+                one.a.q = (const float *)a->q + t * a->q_stride[1];
+                one.a.out = row;
+                memcpy(one.a.out_stride, (int64_t[]){a->H * a->E, a->H * a->E, a->E}, 3 * sizeof(int64_t));
+                if (c.opts.lengths) {
+                    length = c.opts.lengths[0] < t + 1 ? c.opts.lengths[0] : t + 1;
+                    one.opts.lengths = &length;
+                }
+                if (c.timed)
+                    one.opts.query_times += t;
+                if (c.opts.keep)
+                    one.opts.keep += t * c.opts.keep_stride[2];
+                if (c.opts.mask)
+                    one.opts.mask = (const float *)c.opts.mask + t * c.opts.mask_stride[2];
+                forward(NULL, &one);
+                for (int64_t h = 0; h < a->H; h++)
+                    if (memcmp(row + h * a->E,
+                               (float *)a->out + t * a->out_stride[1] + h * a->out_stride[2],
+                               (size_t)a->E * sizeof *row)) {
+                        na_print(&c);
+                        fail_msg("round %d: row %" PRId64 " of head %" PRId64, round, t, h);
+                    }
+                free(row);
+                checked++;
+            }
+        }
+        na_free(&c);
+    }
+    assert_true(checked > 100);
+}
+
+/* Keys and values that several heads share are those repeated for each. */
+static void test_grouped_is_repeated(void **state)
+{
+    (void)state;
+    heed_rng rng = hd_rng(na_seed(), 28);
+    for (int round = 0; round < 300; round++) {
+        struct na_call c = na_random(&rng, round % 2 ? ragged : dense);
+        heed_attention_arrays *a = &c.a;
+        if (c.group > 1) {
+            forward(NULL, &c);
+            backward(NULL, &c);
+            float *out = rows_of(&c, a->out, a->out_stride, false, a->E);
+            float *dq = rows_of(&c, a->dq, a->q_stride, false, a->D);
+            struct na_call all = c;
+            heed_attention_arrays *x = &all.a;
+            x->kv_heads = 0, all.key_heads = a->H, all.group = 1;
+            float *parts[4];
+            int64_t *strides[] = {x->k_stride, x->v_stride}, widths[] = {a->D, a->E};
+            for (int i = 0; i < 4; i++)
+                parts[i] = calloc((size_t)(c.k_rows * a->H * widths[i % 2]) + 1, sizeof(float));
+            x->k = parts[0], x->v = parts[1], x->dk = parts[2], x->dv = parts[3];
+            for (int i = 0; i < 2; i++) {
+                float *once = rows_of(&c, i ? a->v : a->k, i ? a->v_stride : a->k_stride, true,
+                                      widths[i]);
+                for (int64_t r = 0; r < c.k_rows; r++)
+                    for (int64_t h = 0; h < a->H; h++)
+                        memcpy(parts[i] + (r * a->H + h) * widths[i],
+                               once + (r * c.key_heads + h / c.group) * widths[i],
+                               (size_t)widths[i] * sizeof *once);
+                memset(strides[i], 0, 3 * sizeof *strides[i]); /* contiguous */
+                free(once);
+            }
+            forward(NULL, &all);
+            backward(NULL, &all);
+            float *out2 = rows_of(&all, a->out, a->out_stride, false, a->E);
+            float *dq2 = rows_of(&all, a->dq, a->q_stride, false, a->D);
+            if (memcmp(out, out2, (size_t)(c.q_rows * a->H * a->E) * sizeof *out) ||
+                memcmp(dq, dq2, (size_t)(c.q_rows * a->H * a->D) * sizeof *dq)) {
+                na_print(&c);
+                fail_msg("round %d", round);
+            }
+            for (int i = 0; i < 4; i++)
+                free(parts[i]);
+            free(out), free(out2), free(dq), free(dq2);
+        }
+        na_free(&c);
+    }
+}
+
+/* A key changes nothing for a row that does not see it, whatever hides it and whatever it is. */
+static void test_hidden_keys_touch_nothing(void **state)
+{
+    (void)state;
+    heed_rng rng = hd_rng(na_seed(), 29);
+    for (int round = 0; round < 300; round++) {
+        struct na_call c = na_random(&rng, (struct na_kind){HEED_F32, 300, 30, round % 2});
+        heed_attention_arrays *a = &c.a;
+        forward(NULL, &c);
+        float *out = rows_of(&c, a->out, a->out_stride, false, a->E), *before = out;
+        int64_t *bad = calloc((size_t)a->B + 1, sizeof *bad);
+        for (int64_t b = 0; b < a->B; b++) {
+            struct na_sequence s = na_sequence(&c, b);
+            bad[b] = s.S ? (int64_t)hd_random_below(&rng, (uint64_t)s.S) : 0;
+            if (s.S)
+                spoil(&c, (void *)a->k, a->k_stride, c.key_heads, &s, s.k_row, bad[b], a->D);
+        }
+        forward(NULL, &c);
+        for (int64_t b = 0; b < a->B; b++) {
+            struct na_sequence s = na_sequence(&c, b);
+            for (int64_t t = 0; t < s.T; t++)
+                for (int64_t h = 0; h < a->H; h++, before += a->E)
+                    if ((s.S == 0 || !na_sees(&c, &s, h, t, bad[b])) &&
+                        memcmp(before,
+                               (float *)a->out + na_at(&c, a->out_stride, b, s.q_row, t, h),
+                               (size_t)a->E * sizeof *out)) {
+                        na_print(&c);
+                        fail_msg("round %d: key %" PRId64 " touched row %" PRId64, round, bad[b], t);
+                    }
+        }
+        free(out), free(bad);
+        na_free(&c);
+    }
 }
 
 /* Dropout: a key is a choice; the choices' mean is the undropped result. With values all one and
@@ -349,10 +523,12 @@ static void test_large_scores(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_future_changes_no_past), cmocka_unit_test(test_padding_weighs_nothing),
+        cmocka_unit_test(test_future_changes_no_past), cmocka_unit_test(test_hidden_weighs_nothing),
         cmocka_unit_test(test_ragged_is_each_alone),   cmocka_unit_test(test_padded_is_cut),
         cmocka_unit_test(test_threads_change_nothing), cmocka_unit_test(test_dropout_keeps_the_mean),
-        cmocka_unit_test(test_large_scores),
+        cmocka_unit_test(test_large_scores),           cmocka_unit_test(test_window_is_its_mask),
+        cmocka_unit_test(test_incremental_is_full),    cmocka_unit_test(test_grouped_is_repeated),
+        cmocka_unit_test(test_hidden_keys_touch_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
