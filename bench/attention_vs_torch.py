@@ -10,10 +10,12 @@ time over heed's. PyTorch is `torch.nn.functional.scaled_dot_product_attention` 
 layouts in `torch_settings()`, found by a trial on each shape; with as many threads as heed; each side gets its inputs
 in the layout it likes, and its output buffers are warm.
 
-Agreement. `--configurations` random problems (sizes on and around the vector widths, causal or not, padded or not,
-its own scale or the default one), values and all three gradients, against PyTorch in float64. A configuration
-disagrees when any number is off by more than `TOLERANCE` times the largest of its tensor, plus 1e-6: some twenty
-times what rounding in float32 gives on these sizes, a hundredth of what a wrong term would.
+Agreement. `--configurations` random problems (sizes on and around the vector widths; causal or not, padded or not, a
+mask of bytes, one that is added, a window with globals and dilation, ALiBi, heads that share keys, weights of
+softmax or sigmoid, its own scale or the default one; alone and together), values and all three gradients, of heed in
+float32 and float64 against PyTorch in float64. A configuration disagrees when any number is off by more than
+`TOLERANCE` times the largest of its tensor and scale sqrt(E), since a gradient is a difference of terms of that size,
+which may cancel: some twenty times what rounding gives, in float32 a thousandth of what a wrong term would.
 
 The binding of heed's C calls is the class `Heed`, and nothing else here knows them.
 """
@@ -37,7 +39,7 @@ SHAPES = [  # B, H, L, D
     (1, 8, 8192, 64),
 ]
 PASSES = ("forward", "forward_backward", "forward_bf16")
-TOLERANCE = {"float32": 2e-5, "bfloat16": 1e-2}
+TOLERANCE = {"float64": 4e-14, "float32": 2e-5, "bfloat16": 1e-2}
 TURN_S, GAP_S = 0.1, 0.005  # a turn repeats a call for about TURN_S; then the other side's threads may fall asleep
 
 torch = F = None  # imported in main(), after the environment is settled
@@ -96,8 +98,8 @@ class Arrays(ctypes.Structure):
 
 
 class Heed:
-    """heed_attention_forward() and heed_attention_backward() on contiguous arrays q (B, T, H, D), k (B, S, H, D),
-    v (B, S, H, E), with scratch held from call to call, as PyTorch's allocator holds its own."""
+    """heed_attention_forward() and heed_attention_backward() on contiguous arrays q (B, T, H, D), k (B, S, heads, D),
+    v (B, S, heads, E), with scratch held from call to call, as PyTorch's allocator holds its own."""
 
     DTYPE = {"float32": 0, "float64": 1, "bfloat16": 2}
 
@@ -112,11 +114,18 @@ class Heed:
         if status != 0:
             raise RuntimeError(self.lib.heed_error_message().decode())
 
-    def problem(self, q, k, v, out, causal=False, scale=0.0, lengths=None, lse=None, dout=None, grads=None):
-        """Everything a call needs, prepared once so that a timed call is only the call."""
+    def problem(self, q, k, v, out, causal=False, scale=0.0, lse=None, dout=None, grads=None, **options):
+        """Everything a call needs, prepared once so that a timed call is only the call. Options are fields of
+        heed_attention_opts, arrays of them tensors; masks are of four dimensions, expanded where one entry serves
+        all."""
         (B, T, H, D), S, E = q.shape, k.shape[1], v.shape[3]
-        opts = Opts(causal=causal, scale=scale, lengths=lengths.data_ptr() if lengths is not None else None)
-        arrays = Arrays(dtype=self.DTYPE[str(q.dtype).split(".")[1]], B=B, T=T, S=S, H=H, D=D, E=E)
+        opts = Opts(causal=causal, scale=scale)
+        for name, x in options.items():
+            setattr(opts, name, x.data_ptr() if isinstance(x, torch.Tensor) else x)
+            if name in ("keep", "mask") and x is not None:
+                setattr(opts, name + "_stride", (ctypes.c_int64 * 4)(*x.stride()))
+        arrays = Arrays(dtype=self.DTYPE[str(q.dtype).split(".")[1]], B=B, T=T, S=S, H=H, D=D, E=E,
+                        kv_heads=k.shape[2])
         held = {"q": q, "k": k, "v": v, "out": out, "lse": lse, "dout": dout}
         held.update(zip(("dq", "dk", "dv"), grads or ()))
         for name, x in held.items():
@@ -126,7 +135,7 @@ class Heed:
         wanted = self.lib.heed_attention_scratch_bytes(*call, ctypes.c_bool(grads is not None))
         scratch = torch.zeros(int(wanted), dtype=torch.uint8)
         arrays.scratch, arrays.scratch_bytes = (scratch.data_ptr(), wanted) if wanted else (None, 0)
-        return call, (held, lengths, scratch)  # the second, so that nothing is freed while C holds its address
+        return call, (held, options, scratch)  # the second, so that nothing is freed while C holds its address
 
     def forward(self, problem):
         self.check(self.lib.heed_attention_forward(*problem[0]))
@@ -282,19 +291,49 @@ def line(r):
 # ---- agreement
 
 
-def reference(q, k, v, causal, scale, lengths):
-    """PyTorch in float64. The query at t sees keys s <= t + S - T; a row that may see nothing gives zeros."""
-    T, S = q.shape[1], k.shape[1]
-    q, k, v = (x.double().transpose(1, 2) for x in (q, k, v))
-    if lengths is None and (not causal or T == S):  # what the fused kernel can express is asked of it as it is
-        return F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale or None).transpose(1, 2)
-    unseen = torch.zeros(q.shape[0], 1, T, S, dtype=torch.bool)
-    if causal:
-        unseen |= torch.ones(T, S, dtype=torch.bool).triu(1 + S - T)
+def scale_of(c):
+    return c["scale"] or (1 / math.sqrt(c["D"]) if c["weight"] == "softmax" else 1.0)
+
+
+def hidden(c, lengths, keep):
+    """(B, H, T, S): which pairs are not seen, or None where all are. The query at t stands at t + S - T."""
+    T, S = c["T"], c["S"]
+    at, key = torch.arange(T)[:, None] + S - T, torch.arange(S)[None, :]
+    unseen = torch.zeros(c["B"], c["H"], T, S, dtype=torch.bool)
+    if c["causal"]:
+        unseen |= key > at
     if lengths is not None:
-        unseen |= torch.arange(S)[None, None, None, :] >= lengths[:, None, None, None]
-    s = (q @ k.transpose(2, 3)) * (scale or 1 / math.sqrt(q.shape[3]))
-    p = s.masked_fill(unseen, -1e300).softmax(3).masked_fill(unseen, 0.0)
+        unseen |= key >= lengths[:, None, None, None]
+    if keep is not None:
+        unseen |= keep == 0
+    if c["window"]:
+        far, dilation = (at - key).abs(), torch.tensor(c["dilation"] or [1] * c["H"])[:, None, None]
+        band = (far <= c["window"] * dilation) & (far % dilation == 0)
+        unseen |= ~(band | (key < c["globals"]) | ((at >= 0) & (at < c["globals"])))
+    return unseen if bool(unseen.any()) else None
+
+
+def reference(q, k, v, c, unseen, bias):
+    """PyTorch in float64; a row that may see nothing gives zeros."""
+    q, k, v = (x.double().transpose(1, 2) for x in (q, k, v))
+    shared = k.shape[1] != q.shape[1]
+    if c["weight"] == "softmax" and not c["padded"]:  # what the fused kernel can express is asked of it as it is
+        ask = {"scale": c["scale"] or None, "enable_gqa": shared}
+        if unseen is None and bias is None:
+            return F.scaled_dot_product_attention(q, k, v, **ask).transpose(1, 2)
+        plain = bias is None and not c["window"] and not c["keep"]
+        if plain and c["causal"] and c["T"] == c["S"]:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True, **ask).transpose(1, 2)
+        if unseen is None or not bool(unseen.all(3).any()):
+            mask = ~unseen if bias is None else bias if unseen is None else bias.masked_fill(unseen, -math.inf)
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **ask).transpose(1, 2)
+    if shared:
+        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
+    s = (q @ k.transpose(2, 3)) * scale_of(c) + c["shift"]
+    s = s if bias is None else s + bias
+    s = s if unseen is None else s.masked_fill(unseen, -1e300)
+    p = s.softmax(3) if c["weight"] == "softmax" else s.sigmoid()
+    p = p if unseen is None else p.masked_fill(unseen, 0.0)
     return (p @ v).transpose(1, 2)
 
 
@@ -306,37 +345,72 @@ def draw(rng):
             return rng.randint(1, limit)
         return min(limit, max(1, (1 << rng.randint(0, limit.bit_length() - 1)) + rng.randint(-1, 1)))
 
+    def maybe(share):
+        return rng.random() < share
+
     T = size(160)
-    S = T if rng.random() < 0.6 else T + size(64) - 1
-    D = size(96)
-    return {"B": rng.randint(1, 3), "H": rng.randint(1, 4), "T": T, "S": S, "D": D,
-            "E": D if rng.random() < 0.7 else size(96), "causal": rng.random() < 0.5, "padded": rng.random() < 0.3,
-            "scale": 0.0 if rng.random() < 0.7 else rng.uniform(0.05, 1.0),
-            "dtype": "float32" if rng.random() < 0.85 else "bfloat16"}
+    S = T if maybe(0.6) else T + size(64) - 1
+    D, heads = size(96), rng.randint(1, 4)
+    H = heads * rng.choice((1, 1, 1, 2, 3))
+    c = {"B": rng.randint(1, 3), "H": H, "heads": heads, "T": T, "S": S, "D": D, "E": D if maybe(0.7) else size(96),
+         "causal": maybe(0.5), "padded": maybe(0.2), "keep": maybe(0.2), "mask": maybe(0.2),
+         "window": size(40) if maybe(0.25) else 0, "globals": 0, "dilation": None, "alibi": maybe(0.2),
+         "weight": "softmax" if maybe(0.8) else "sigmoid", "shift": 0.0 if maybe(0.8) else rng.uniform(-4, 1),
+         "scale": 0.0 if maybe(0.7) else rng.uniform(0.05, 1.0),
+         "dtype": rng.choice(("float32",) * 11 + ("float64",) * 6 + ("bfloat16",) * 3)}
+    if c["window"]:
+        c["globals"] = rng.choice((0, 0, 1, 5, size(40)))
+        c["dilation"] = [rng.randint(1, 4) for _ in range(H)] if maybe(0.4) else None
+    return c
+
+
+def mask_of(c, make):
+    """One entry of some dimensions for all: a mask per head, say, or one for the whole batch."""
+    size = (c["B"], c["H"], c["T"], c["S"])
+    kept = [n if random.Random(str((c, i))).random() < 0.6 else 1 for i, n in enumerate(size[:2])]
+    return make((*kept, c["T"], c["S"])).expand(size)
 
 
 def agrees(heed, c, rng):
     """None, or in words what is off."""
     torch.manual_seed(rng.getrandbits(31))
     dtype = getattr(torch, c["dtype"])
+    wide = torch.float32 if dtype == torch.bfloat16 else dtype
     q = torch.randn(c["B"], c["T"], c["H"], c["D"]).to(dtype)
-    k = torch.randn(c["B"], c["S"], c["H"], c["D"]).to(dtype)
-    v = torch.randn(c["B"], c["S"], c["H"], c["E"]).to(dtype)
-    lengths = torch.randint(0, c["S"] + 1, (c["B"],)) if c["padded"] else None
+    k = torch.randn(c["B"], c["S"], c["heads"], c["D"]).to(dtype)
+    v = torch.randn(c["B"], c["S"], c["heads"], c["E"]).to(dtype)
+    options = {"window": c["window"], "globals": c["globals"], "shift": c["shift"],
+               "weight": {"softmax": 0, "sigmoid": 2}[c["weight"]]}
+    lengths = keep = bias = None
+    if c["padded"]:
+        lengths = options["lengths"] = torch.randint(0, c["S"] + 1, (c["B"],))
+    if c["keep"]:
+        keep = options["keep"] = mask_of(c, lambda n: (torch.rand(n) < 0.7).to(torch.uint8))
+    if c["dilation"]:
+        options["dilation"] = torch.tensor(c["dilation"])
+    if c["mask"]:
+        bias = options["mask"] = mask_of(c, lambda n: torch.randn(n, dtype=wide))
+        bias = bias.double()
+    if c["alibi"]:
+        slopes = options["alibi"] = torch.zeros(c["H"], dtype=torch.float64)
+        heed.lib.heed_alibi_slopes(ctypes.c_int64(c["H"]), ctypes.c_void_p(slopes.data_ptr()))
+        far = (torch.arange(c["T"])[:, None] + c["S"] - c["T"] - torch.arange(c["S"])[None, :]).abs()
+        bias = (0 if bias is None else bias) - (slopes[:, None, None] * far).expand(c["B"], -1, -1, -1)
     out = q.new_full((c["B"], c["T"], c["H"], c["E"]), math.nan)
-    lse, g = torch.zeros(c["H"], c["B"] * c["T"]), torch.randn(out.shape)
-    grads = [torch.full_like(x, math.nan) for x in (q, k, v)] if dtype == torch.float32 else None
-    problem = heed.problem(q, k, v, out, c["causal"], c["scale"], lengths, lse, g if grads else None, grads)
+    lse, g = torch.zeros(c["H"], c["B"] * c["T"], dtype=wide), torch.randn(out.shape, dtype=wide)
+    grads = [torch.full_like(x, math.nan) for x in (q, k, v)] if dtype != torch.bfloat16 else None
+    problem = heed.problem(q, k, v, out, c["causal"], c["scale"], lse, g if grads else None, grads, **options)
     heed.forward(problem)
     leaves = [x.double().requires_grad_(True) for x in (q, k, v)]
-    want = reference(*leaves, c["causal"], c["scale"], lengths)
+    want = reference(*leaves, c, hidden(c, lengths, keep), bias)
     pairs = [("out", out, want)]
     if grads:
         heed.backward(problem)
         pairs += zip(("dq", "dk", "dv"), grads, torch.autograd.grad(want, leaves, g.double()))
+    terms = scale_of(c) * math.sqrt(c["E"])
     for name, got, ref in pairs:
         off = float((got.double() - ref.detach()).abs().max())
-        bound = TOLERANCE[c["dtype"]] * float(ref.detach().abs().max()) + 1e-6
+        bound = TOLERANCE[c["dtype"]] * (float(ref.detach().abs().max()) + terms)
         if not off <= bound:  # so that NaN is caught too
             return f"{name} is off by {off:.3g}, bound {bound:.3g}"
     return None
@@ -346,7 +420,7 @@ def agreement(heed, count, seed, say, bf16=True):
     rng, disagree = random.Random(seed), []
     for i in range(count):
         c = draw(rng)
-        if not bf16:
+        if not bf16 and c["dtype"] == "bfloat16":
             c["dtype"] = "float32"
         wrong = agrees(heed, c, rng)
         if wrong:
@@ -394,7 +468,7 @@ def main():
     ap.add_argument("--rounds", type=int, default=9, help="turns of each side per row")
     ap.add_argument("--passes", default=",".join(PASSES))
     ap.add_argument("--shapes", help="comma separated numbers into the list, from 0")
-    ap.add_argument("--configurations", type=int, default=1200)
+    ap.add_argument("--configurations", type=int, default=1500)
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--agree", action="store_true", help="compare numbers alone; exit 77 where PyTorch is absent")
     ap.add_argument("--torch-only", action="store_true", help="time PyTorch alone")

@@ -139,10 +139,15 @@ static int64_t count_kept(const struct hd_job *j, const struct hd_pair *p, int64
     int64_t n = 0;
     if (!p->mask && !p->keep)
         return from < to ? (to - from - 1) / step + 1 : 0;
-    for (int64_t s = from; s < to; s += step)
-        n += (!p->keep || p->keep[t * o->keep_stride[2] + s * o->keep_stride[3]]) &&
-             (!p->mask || hd_get(j, p->mask, t * o->mask_stride[2] + s * o->mask_stride[3]) !=
-                              -(double)INFINITY);
+    for (int64_t s = from; s < to; s += step) {
+        bool kept = true; /* without a branch on what the masks hold */
+        if (p->keep)
+            kept &= p->keep[t * o->keep_stride[2] + s * o->keep_stride[3]] != 0;
+        if (p->mask)
+            kept &= hd_get(j, p->mask, t * o->mask_stride[2] + s * o->mask_stride[3]) !=
+                    -(double)INFINITY;
+        n += kept;
+    }
     return n;
 }
 
