@@ -199,6 +199,37 @@ static void test_long(void **state)
     }
 }
 
+/* Windows of every width over several blocks, so that tiles end on each side of the band's edges; and
+ * queries that stand before the first key. */
+static void test_windows(void **state)
+{
+    (void)state;
+    heed_rng rng = hd_rng(na_seed(), 13);
+    for (int round = 0; round < 160; round++) {
+        struct na_call c = {.key_heads = 1, .group = 1};
+        heed_attention_arrays *a = &c.a;
+        const void *base[3] = {NULL};
+        a->dtype = HEED_F32, a->B = a->H = a->D = a->E = 1, a->S = 200;
+        a->T = round % 4 == 3 ? 230 : 200;
+        c.q_rows = a->T, c.k_rows = a->S;
+        c.opts.window = 1 + round / 2, c.opts.causal = round % 2 == 0;
+        c.opts.globals = round % 4 > 1 ? 3 : 0;
+        a->q = na_numbers(&c, &rng, a->T, 1), a->dq = na_numbers(&c, &rng, a->T, 1);
+        a->k = na_numbers(&c, &rng, a->S, 1), a->dk = na_numbers(&c, &rng, a->S, 1);
+        a->v = na_numbers(&c, &rng, a->S, 1), a->dv = na_numbers(&c, &rng, a->S, 1);
+        a->out = na_numbers(&c, &rng, a->T, 1), a->dout = na_numbers(&c, &rng, a->T, 1);
+        a->lse = na_numbers(&c, &rng, a->T, 1);
+        for (int i = 0; i < 2; i++)
+            a->q_stride[1 + i] = a->k_stride[1 + i] = a->v_stride[1 + i] = a->out_stride[1 + i] = 1;
+        bool good = heed_attention_forward(pool, &c.opts, a) == HEED_OK && check_forward(&c) &&
+                    heed_attention_backward(pool, &c.opts, a) == HEED_OK && check_backward(&c, base);
+        if (!good)
+            na_print(&c);
+        na_free(&c);
+        assert_true(good);
+    }
+}
+
 /* One sequence of four, all dense: each row breaks one thing. */
 static void test_refusals(void **state)
 {
@@ -382,6 +413,7 @@ int main(void)
         cmocka_unit_test(test_long),     cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_scratch),  cmocka_unit_test(test_buckets),
         cmocka_unit_test(test_buckets_by_rows), cmocka_unit_test(test_alibi_slopes),
+        cmocka_unit_test(test_windows),
     };
     return cmocka_run_group_tests(tests, make_pool, free_pool);
 }
