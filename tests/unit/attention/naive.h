@@ -359,10 +359,10 @@ static inline struct na_value na_score(const struct na_call *c, const struct na_
 static inline void na_row(const struct na_call *c, const struct na_sequence *s, int64_t h, int64_t t,
                           struct na_value *w, double *slope)
 {
-    double top = -INFINITY, sum = 0;
+    double top = -(double)INFINITY, sum = 0;
     int64_t n = 0;
     for (int64_t j = 0; j < s->S; j++) {
-        w[j] = (struct na_value){-INFINITY, 0};
+        w[j] = (struct na_value){-(double)INFINITY, 0};
         if (!na_sees(c, s, h, t, j))
             continue;
         w[j] = na_score(c, s, h, t, j);

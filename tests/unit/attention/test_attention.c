@@ -237,7 +237,7 @@ static void test_refusals(void **state)
     float x[64] = {0};
     int64_t falling[] = {0, 3, 2}, late[] = {1, 4}, longer[] = {5}, even[] = {0, 4};
     int64_t two[] = {0, 2, 4}, one = 1, none = 0, huge = INT64_MAX;
-    double bad = NAN;
+    double bad = (double)NAN;
     uint8_t byte = 1;
     heed_attention_arrays good = {.B = 1, .T = 4, .S = 4, .H = 1, .D = 4, .E = 4, .q = x, .k = x,
                                   .v = x, .out = x, .lse = x, .dout = x, .dq = x, .dk = x, .dv = x};
@@ -255,11 +255,11 @@ static void test_refusals(void **state)
         assert_int_equal(heed_attention_scratch_bytes(NULL, &o, &a, backward) == 0,                \
                          a.scratch == NULL);                                                       \
     } while (0)
-    REFUSED(HEED_E_ARG, false, o.scale = NAN);
-    REFUSED(HEED_E_ARG, false, o.scale = INFINITY);
+    REFUSED(HEED_E_ARG, false, o.scale = (double)NAN);
+    REFUSED(HEED_E_ARG, false, o.scale = (double)INFINITY);
     REFUSED(HEED_E_ARG, false, o.dropout = 1);
     REFUSED(HEED_E_ARG, false, o.dropout = -0.1);
-    REFUSED(HEED_E_ARG, false, o.dropout = NAN);
+    REFUSED(HEED_E_ARG, false, o.dropout = (double)NAN);
     REFUSED(HEED_E_ARG, false, o.weight = (heed_attention_weight)7);
     REFUSED(HEED_E_ARG, false, o.reserved[2] = 1);
     REFUSED(HEED_E_ARG, false, a.reserved[3] = 1);
@@ -279,8 +279,8 @@ static void test_refusals(void **state)
     REFUSED(HEED_E_SHAPE, false, a.time = x);
     REFUSED(HEED_E_ARG, false, a.time = x; a.W = 3);
     REFUSED(HEED_E_ARG, false, a.scratch = x; a.scratch_bytes = sizeof x);
-    REFUSED(HEED_E_ARG, false, o.shift = NAN);
-    REFUSED(HEED_E_ARG, false, o.shift = -INFINITY);
+    REFUSED(HEED_E_ARG, false, o.shift = (double)NAN);
+    REFUSED(HEED_E_ARG, false, o.shift = -(double)INFINITY);
     REFUSED(HEED_E_SHAPE, false, a.kv_heads = 2);
     REFUSED(HEED_E_SHAPE, false, a.kv_heads = -1);
     REFUSED(HEED_E_SHAPE, true, a.H = 3; a.kv_heads = 2);
