@@ -219,6 +219,65 @@ HEED_API HEED_CHECKED heed_status heed_attention_backward(heed_pool *pool,
  */
 HEED_API void heed_alibi_slopes(int64_t H, double *slopes);
 
+/**
+ * Sinusoidal positions, to be added to inputs:
+ *
+ *     table[t, 2 i] = sin(p / 10000^(2 i / C))   table[t, 2 i + 1] = cos(the same)   p = first + t
+ *
+ * Shapes   table (T, C), contiguous, the caller's: an array, a parameter, or what a tensor's data
+ *          points to. C may be odd; the last column is then a sine.
+ * Errors   HEED_E_ARG    there is no such element type, or table is missing
+ *          HEED_E_SHAPE  T or C is negative or beyond 2^31
+ * Cost     O(T C), each a sine in double before it is rounded.
+ * Source   Vaswani et al. 2017, "Attention Is All You Need", section 3.5.
+ */
+HEED_API HEED_CHECKED heed_status heed_sinusoidal(heed_dtype dtype, int64_t first, int64_t T,
+                                                  int64_t C, void *table);
+
+/**
+ * A learned span per head, as a position bias: a key that is x steps back keeps the share
+ *
+ *     m(x) = clamp((ramp + span[h] - x) / ramp, 0, 1)
+ *
+ * of its weight, which softmax takes as log m(x) added to its score: so
+ * table[h, P - 1 - x] = log m(x), -INFINITY beyond the ramp, for heed_attention_learned.position.
+ * With a loss that adds up the spans, a head learns to look no farther back than it has to.
+ *
+ * Shapes   span (H), in steps; *table (H, P). P > span + ramp hides all that is beyond; with a smaller
+ *          P what is farther back than P - 1 keeps the share of P - 1.
+ * Values   ramp > 0. A span of -ramp or less hides the query's own position too. The gradient flows
+ *          into span where 0 < m < 1, and is 0 elsewhere.
+ * Memory   *table lives in the tape's arena until heed_tape_reset().
+ * Errors   HEED_E_SHAPE  span is not of rank 1, or P is not positive
+ *          HEED_E_ARG    ramp is not a positive number
+ *          HEED_E_NOMEM  the arena cannot grow
+ * Threads  tape: confined.
+ * Source   Sukhbaatar et al. 2019, "Adaptive Attention Span in Transformers", section 3.2.
+ */
+HEED_API HEED_CHECKED heed_status heed_soft_span(heed_tape *tape, heed_tensor *span, double ramp,
+                                                 int64_t P, heed_tensor **table);
+
+/**
+ * A temperature per query and head, learned from the query itself:
+ *
+ *     out[.., h, :] = q[.., h, :] softplus(w[h] . q[.., h, :] + b[h]),   softplus(x) = log(1 + exp(x))
+ *
+ * so that a query's weights sharpen or spread with what it asks. b = log(e - 1) = 0.5413 and w = 0
+ * start it at the plain product.
+ *
+ * Shapes   q (N, H, D) or (B, T, H, D), any strides but the last; w (H, D); b (H); out like q.
+ * Memory   *out lives in the tape's arena until heed_tape_reset().
+ * Errors   HEED_E_SHAPE  the shapes above do not agree; the message gives them
+ *          HEED_E_ARG    element types differ
+ *          HEED_E_NOMEM  the arena cannot grow
+ * Threads  tape: confined. Blocks of rows of a fixed size, sums in their order: the same bits for any
+ *          pool.
+ * Source   the inverse temperature of Graves et al. 2014, "Neural Turing Machines", eq. 5 (there the
+ *          key strength, likewise a softplus of what the controller emits).
+ */
+HEED_API HEED_CHECKED heed_status heed_temper(heed_tape *tape, heed_tensor *q, heed_tensor *w,
+                                              heed_tensor *b, heed_tensor **out);
+
 /* ---- a cache of keys and values */
 
 /* ---- layers: what has weights of its own */

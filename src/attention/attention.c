@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The plain calls: options are checked here, once, and the method is chosen. */
+ * The plain calls: options are checked here, once, the method is chosen, and what scores and positions
+ * make of queries and keys is put around it. */
 #include "attention/dense.h"
+#include "attention/transform.h"
+#include "base/memory.h"
+
+#include <inttypes.h>
 
 static heed_status check(const heed_attention_opts *opts, const heed_attention_arrays *arrays,
                          bool backward)
@@ -11,24 +16,89 @@ static heed_status check(const heed_attention_opts *opts, const heed_attention_a
     return hd_attention_check(opts, arrays, backward);
 }
 
+/* ---- the method, which knows inner products and takes options and arrays as right */
+
+static uint64_t method_bytes(const heed_pool *pool, const heed_attention_opts *opts,
+                             const heed_attention_arrays *arrays, bool backward)
+{
+    return hd_dense_scratch_bytes(pool, opts, arrays, backward);
+}
+
+static heed_status method_run(heed_pool *pool, const heed_attention_opts *opts,
+                              const heed_attention_arrays *arrays, bool backward)
+{
+    return backward ? hd_dense_backward(pool, opts, arrays) : hd_dense_forward(pool, opts, arrays);
+}
+
+/* ---- around it, what scores and positions make of queries and keys */
+
+static size_t transform_bytes(const heed_pool *pool, struct hd_transform *t)
+{
+    return HD_ARENA_ALIGN + hd_transform_memory(t, heed_pool_threads(pool), NULL);
+}
+
+/* The transform's memory, and behind it the method's, of the caller's scratch or of one block of the
+ * heap. */
+static heed_status take_memory(struct hd_transform *t, const heed_pool *pool, void **heap)
+{
+    heed_attention_arrays *a = &t->arrays;
+    uint64_t need = transform_bytes(pool, t) + method_bytes(pool, &t->opts, a, t->backward);
+    *heap = NULL;
+    if (a->scratch && a->scratch_bytes < need)
+        return hd_fail(HEED_E_ARG, "attention: %" PRIu64 " bytes of scratch, %" PRIu64
+                       " are needed", a->scratch_bytes, need);
+    if (!a->scratch) {
+        a->scratch = *heap = hd_resize(NULL, (size_t)need, 1);
+        a->scratch_bytes = need;
+        if (!*heap)
+            return hd_fail(HEED_E_NOMEM, "attention: no memory for %" PRIu64 " bytes of scratch",
+                           need);
+    }
+    char *memory = a->scratch, *end = memory + a->scratch_bytes;
+    memory += (HD_ARENA_ALIGN - (uintptr_t)memory % HD_ARENA_ALIGN) % HD_ARENA_ALIGN;
+    memory += hd_transform_memory(t, heed_pool_threads(pool), memory);
+    a->scratch = memory, a->scratch_bytes = (uint64_t)(end - memory);
+    return HEED_OK;
+}
+
+static heed_status run(heed_pool *pool, const heed_attention_opts *opts,
+                       const heed_attention_arrays *arrays, bool backward)
+{
+    struct hd_transform t;
+    void *heap;
+    HD_TRY(check(opts, arrays, backward));
+    if (!hd_transform_init(&t, opts, arrays, backward))
+        return method_run(pool, opts, arrays, backward);
+    HD_TRY(take_memory(&t, pool, &heap));
+    heed_status status = hd_transform_forward(&t, pool);
+    if (status == HEED_OK)
+        status = method_run(pool, &t.opts, &t.arrays, backward);
+    if (status == HEED_OK && backward)
+        status = hd_transform_backward(&t, pool);
+    hd_free(heap);
+    return status;
+}
+
 uint64_t heed_attention_scratch_bytes(const heed_pool *pool, const heed_attention_opts *opts,
                                       const heed_attention_arrays *arrays, bool backward)
 {
+    struct hd_transform t;
     if (check(opts, arrays, backward) != HEED_OK)
         return 0;
-    return hd_dense_scratch_bytes(pool, opts, arrays, backward);
+    if (!hd_transform_init(&t, opts, arrays, backward))
+        return method_bytes(pool, opts, arrays, backward);
+    uint64_t own = transform_bytes(pool, &t);
+    return own + method_bytes(pool, &t.opts, &t.arrays, backward);
 }
 
 heed_status heed_attention_forward(heed_pool *pool, const heed_attention_opts *opts,
                                    const heed_attention_arrays *arrays)
 {
-    HD_TRY(check(opts, arrays, false));
-    return hd_dense_forward(pool, opts, arrays);
+    return run(pool, opts, arrays, false);
 }
 
 heed_status heed_attention_backward(heed_pool *pool, const heed_attention_opts *opts,
                                     const heed_attention_arrays *arrays)
 {
-    HD_TRY(check(opts, arrays, true));
-    return hd_dense_backward(pool, opts, arrays);
+    return run(pool, opts, arrays, true);
 }

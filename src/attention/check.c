@@ -2,6 +2,7 @@
  *
  * What is wrong with options or arrays, in a sentence that names it, before anything is computed. */
 #include "attention/dense.h"
+#include "attention/scores.h"
 #include "base/limits.h"
 
 #include <inttypes.h>
@@ -20,12 +21,10 @@ static heed_status check_opts(const heed_attention_opts *o)
     if (!isfinite(o->shift))
         return hd_fail(HEED_E_ARG, "attention: shift is not finite");
     /* not yet */
-    if (o->score != HEED_SCORE_DOT)
-        return hd_fail(HEED_E_ARG, "attention: only the dot score is built");
+    if (o->score == HEED_SCORE_ADDITIVE)
+        return hd_fail(HEED_E_ARG, "attention: the additive score is not built");
     if (o->method != HEED_METHOD_EXACT)
         return hd_fail(HEED_E_ARG, "attention: only the exact method is built");
-    if (o->rotary)
-        return hd_fail(HEED_E_ARG, "attention: rotary is not built");
     if (!(o->dropout >= 0 && o->dropout < 1))
         return hd_fail(HEED_E_ARG, "attention: dropout is %g, not in [0, 1)", o->dropout);
     for (int i = 0; i < 8; i++)
@@ -55,6 +54,30 @@ static heed_status check_heads(const heed_attention_opts *o, const heed_attentio
         if (o->alibi && !isfinite(o->alibi[h]))
             return hd_fail(HEED_E_ARG, "attention: alibi of head %" PRId64 " is not finite", h);
     }
+    return HEED_OK;
+}
+
+/* What transform.c and the scores' own parameters need. */
+static heed_status check_transform(const heed_attention_opts *o, const heed_attention_arrays *a)
+{
+    int64_t turned = o->rotary_dims ? o->rotary_dims : a->D;
+    if ((int)o->rotary < 0 || o->rotary > HEED_ROTARY_HALVES)
+        return hd_fail(HEED_E_ARG, "attention: there is no rotary %d", (int)o->rotary);
+    if (!(isfinite(o->rotary_base) && o->rotary_base >= 0))
+        return hd_fail(HEED_E_ARG, "attention: rotary_base is %g, not a positive number",
+                       o->rotary_base);
+    if (o->rotary_dims < 0 || o->rotary_dims > a->D)
+        return hd_fail(HEED_E_ARG, "attention: rotary_dims is %" PRId64 " of %" PRId64
+                       " dimensions", o->rotary_dims, a->D);
+    if (o->rotary && turned % 2)
+        return hd_fail(HEED_E_ARG, "attention: an odd number of dimensions, %" PRId64
+                       ", cannot turn in twos", turned);
+    const char *name = hd_score_rule(o->score)->name;
+    int64_t theta = hd_score_theta(o->score, 1);
+    if (!theta && (a->theta || a->dtheta))
+        return hd_fail(HEED_E_ARG, "attention: the %s score takes no theta", name);
+    if (theta && a->H * a->D > 0 && !a->theta)
+        return hd_fail(HEED_E_ARG, "attention: the %s score needs theta", name);
     return HEED_OK;
 }
 
@@ -96,6 +119,7 @@ heed_status hd_attention_check(const heed_attention_opts *o, const heed_attentio
         if (a->reserved[i])
             return hd_fail(HEED_E_ARG, "attention: a reserved field is set");
     HD_TRY(check_heads(o, a));
+    HD_TRY(check_transform(o, a));
     HD_TRY(check_sequences(o, a));
     if (a->position && a->P == 0)
         return hd_fail(HEED_E_SHAPE, "attention: the position bias has no entries");

@@ -3,13 +3,14 @@
  * Attention as an operation of the tape: shapes, the record, and nothing of the arithmetic, which is
  * that of the plain calls. */
 #include "attention/dense.h"
+#include "attention/scores.h"
 #include "tensor/tape.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 struct attention_record {
-    heed_tensor *q, *k, *v, *out, *position, *time;
+    heed_tensor *q, *k, *v, *out, *position, *time, *theta;
     heed_attention_opts opts;
     heed_attention_arrays arrays;
 };
@@ -59,6 +60,27 @@ static heed_status check_table(const heed_tensor *table, const char *name, int64
                   !hd_is_contiguous(table)))
         return hd_fail(HEED_E_SHAPE, "attention: the %s bias is %s, not (%" PRId64
                        ", ...), contiguous and of q's element type", name, hd_shape_text(table), H);
+    return HEED_OK;
+}
+
+/* theta is (H, D, D), or (H, n D); where the score takes none the plain call says so. */
+static heed_status check_theta(const heed_tensor *theta, const heed_tensor *q,
+                               heed_attention_score score)
+{
+    if (!theta || (int)score < 0 || score > HEED_SCORE_FEATURES || !hd_score_theta(score, 1))
+        return HEED_OK;
+    int64_t H = q->dim[q->rank - 2], D = q->dim[q->rank - 1], n = hd_score_theta(score, D);
+    bool square = score == HEED_SCORE_BILINEAR;
+    const char *name = hd_score_rule(score)->name;
+    if (theta->dtype != q->dtype || !hd_is_contiguous(theta))
+        return hd_fail(HEED_E_SHAPE, "attention: theta is not contiguous or not of q's element type");
+    if (square && (theta->rank != 3 || theta->dim[0] != H || theta->dim[1] != D ||
+                   theta->dim[2] != D))
+        return hd_fail(HEED_E_SHAPE, "attention: theta is %s; the %s score needs (%" PRId64
+                       ", %" PRId64 ", %" PRId64 ")", hd_shape_text(theta), name, H, D, D);
+    if (!square && (theta->rank != 2 || theta->dim[0] != H || theta->dim[1] != n))
+        return hd_fail(HEED_E_SHAPE, "attention: theta is %s; the %s score needs (%" PRId64
+                       ", %" PRId64 ")", hd_shape_text(theta), name, H, n);
     return HEED_OK;
 }
 
@@ -122,6 +144,8 @@ static heed_status run_backward(heed_tape *tape, struct attention_record *rec)
         HD_TRY(hd_grad(tape, rec->position, &a.dposition));
     if (rec->time)
         HD_TRY(hd_grad(tape, rec->time, &a.dtime));
+    if (rec->theta)
+        HD_TRY(hd_grad(tape, rec->theta, &a.dtheta));
     HD_TRY(take_scratch(tape, &rec->opts, &a, true));
     return heed_attention_backward(hd_tape_pool(tape), &rec->opts, &a);
 }
@@ -167,6 +191,7 @@ heed_status heed_attention(heed_tape *tape, heed_tensor *q, heed_tensor *k, heed
     HD_TRY(check_shapes(q, k, v, &rec.opts));
     rec.position = learned ? learned->position : NULL;
     rec.time = learned ? learned->time : NULL;
+    rec.theta = learned ? learned->theta : NULL;
     a->dtype = q->dtype;
     a->B = ragged ? rec.opts.sequences : q->dim[0];
     a->T = q->dim[rank - 3], a->S = k->dim[rank - 3], a->H = q->dim[rank - 2];
@@ -174,6 +199,7 @@ heed_status heed_attention(heed_tape *tape, heed_tensor *q, heed_tensor *k, heed
     a->D = q->dim[rank - 1], a->E = v->dim[rank - 1];
     HD_TRY(check_table(rec.position, "position", a->H, q->dtype));
     HD_TRY(check_table(rec.time, "time", a->H, q->dtype));
+    HD_TRY(check_theta(rec.theta, q, rec.opts.score));
     if (weights && ragged && a->B > 1)
         return hd_fail(HEED_E_SHAPE, "attention: weights of %" PRId64
                        " ragged sequences; 1 is the most", a->B);
@@ -187,7 +213,8 @@ heed_status heed_attention(heed_tape *tape, heed_tensor *q, heed_tensor *k, heed
         HD_TRY(heed_tensor_new_in(tape, q->dtype, (int64_t[]){a->B, a->H, a->T, a->S}, 4, &w));
     bool wanted = hd_wants_grad(tape, q) || hd_wants_grad(tape, k) || hd_wants_grad(tape, v) ||
                   (rec.position && hd_wants_grad(tape, rec.position)) ||
-                  (rec.time && hd_wants_grad(tape, rec.time));
+                  (rec.time && hd_wants_grad(tape, rec.time)) ||
+                  (rec.theta && hd_wants_grad(tape, rec.theta));
     int64_t rows = ragged ? a->T : a->B * a->T;
     if (wanted && rec.opts.weight == HEED_WEIGHT_SOFTMAX)
         HD_TRY(heed_tensor_new_in(tape, q->dtype, (int64_t[]){a->H, rows}, 2, &lse));
@@ -203,6 +230,8 @@ heed_status heed_attention(heed_tape *tape, heed_tensor *q, heed_tensor *k, heed
         a->position = rec.position->data, a->P = rec.position->dim[1];
     if (rec.time)
         a->time = rec.time->data, a->W = rec.time->dim[1];
+    if (rec.theta)
+        a->theta = rec.theta->data;
     if (rec.opts.dropout > 0)
         a->dropout_key = hd_tape_random_key(tape);
     if (hd_count(y) > 0)

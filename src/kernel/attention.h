@@ -62,6 +62,21 @@ struct hd_tile {
     double keep_scale;  /* 1 / (1 - p) */
 };
 
+/* Rows of n columns, of which the first `turned`, an even number, turn in twos. `turn` has 2 `turned`
+ * factors for each row: of an element itself, then of its partner, which is its neighbour (pairs) or
+ * stands turned / 2 away. out is not x. */
+struct hd_rotation {
+    int64_t rows, n, turned;
+    const void *x;
+    int64_t x_row;
+    void *out;
+    int64_t out_row;
+    const void *turn;
+    bool pairs;
+    bool back; /* the other way: the partner's factor with its sign turned */
+    bool add;  /* to what stands in out */
+};
+
 struct hd_attention_kernels {
     const char *name;
     size_t item_bytes;
@@ -117,6 +132,8 @@ struct hd_attention_kernels {
     /* s becomes 1 / (1 + exp(-s)); and backwards. */
     void (*sigmoid)(const struct hd_tile *t);
     void (*sigmoid_back)(const struct hd_tile *t, void *dp, int64_t dp_row);
+
+    void (*rotate)(const struct hd_rotation *r);
 
     /* out[i] = x row i . y row i */
     void (*row_dots)(int64_t rows, int64_t n, const void *x, int64_t x_row, const void *y,

@@ -34,6 +34,7 @@ struct na_call {
     int64_t q_rows, k_rows; /* in all sequences */
     int64_t key_heads, group;
     bool biased, timed, padded;
+    int64_t theta; /* numbers of it for one head */
     void *map[NA_ARRAYS_MAX];
     size_t map_bytes[NA_ARRAYS_MAX];
     int maps;
@@ -195,6 +196,31 @@ static inline void na_sight(struct na_call *c, heed_rng *rng, int64_t length_max
     o->shift = hd_random_below(rng, 3) ? 0 : hd_random_normal(rng);
 }
 
+/* Any score that is an inner product of other rows, with rotary or without. */
+static inline void na_random_score(struct na_call *c, heed_rng *rng)
+{
+    heed_attention_arrays *a = &c->a;
+    heed_attention_opts *o = &c->opts;
+    static const heed_attention_score scores[] = {
+        HEED_SCORE_DOT, HEED_SCORE_DOT, HEED_SCORE_COSINE, HEED_SCORE_EUCLID, HEED_SCORE_BILINEAR,
+        HEED_SCORE_FEATURES};
+    o->score = scores[hd_random_below(rng, sizeof scores / sizeof *scores)];
+    c->theta = o->score == HEED_SCORE_BILINEAR   ? a->D * a->D
+               : o->score == HEED_SCORE_FEATURES ? 4 * a->D
+                                                 : 0;
+    if (o->score == HEED_SCORE_BILINEAR || o->score == HEED_SCORE_FEATURES) {
+        double size = o->score == HEED_SCORE_BILINEAR ? 1 / sqrt((double)a->D + 1) : 0.5;
+        a->theta = na_numbers(c, rng, a->H * c->theta, size);
+        a->dtheta = na_numbers(c, rng, a->H * c->theta, 0);
+    }
+    if (a->D < 2 || hd_random_below(rng, 3))
+        return;
+    o->rotary = hd_random_below(rng, 2) ? HEED_ROTARY_PAIRS : HEED_ROTARY_HALVES;
+    if (a->D % 2 || hd_random_below(rng, 2))
+        o->rotary_dims = 2 + 2 * (int64_t)hd_random_below(rng, (uint64_t)(a->D / 2));
+    o->rotary_base = hd_random_below(rng, 2) ? 0 : 500;
+}
+
 static inline struct na_call na_random(heed_rng *rng, struct na_kind kind)
 {
     struct na_call c = {0};
@@ -256,6 +282,7 @@ static inline struct na_call na_random(heed_rng *rng, struct na_kind kind)
         c.timed = true;
     }
     na_sight(&c, rng, kind.length_max);
+    na_random_score(&c, rng);
     return c;
 }
 
@@ -331,20 +358,170 @@ static inline double na_scale(const struct na_call *c)
 {
     if (c->opts.scale != 0)
         return c->opts.scale;
+    if (c->opts.score != HEED_SCORE_DOT && c->opts.score != HEED_SCORE_BILINEAR)
+        return 1;
     return c->opts.weight == HEED_WEIGHT_SOFTMAX && c->a.D ? 1 / sqrt((double)c->a.D) : 1;
+}
+
+/* ---- how alike a query and a key are, and the derivatives of that */
+
+/* A row turned to where it stands, or (way -1) a gradient back. */
+static inline void na_turn(const struct na_call *c, struct na_value *x, int64_t position, int way)
+{
+    int64_t dims = c->opts.rotary_dims ? c->opts.rotary_dims : c->a.D;
+    double base = c->opts.rotary_base > 0 ? c->opts.rotary_base : 10000;
+    for (int64_t i = 0; c->opts.rotary && i < dims / 2; i++) {
+        bool pairs = c->opts.rotary == HEED_ROTARY_PAIRS;
+        struct na_value *a = &x[pairs ? 2 * i : i], *b = pairs ? a + 1 : a + dims / 2;
+        double angle = (double)position * pow(base, -2 * (double)i / (double)dims);
+        double p = a->value, q = b->value, both = a->mass + b->mass;
+        a->value = p * cos(angle) - way * q * sin(angle), a->mass = both;
+        b->value = q * cos(angle) + way * p * sin(angle), b->mass = both;
+    }
+}
+
+/* Row i of head h as the score sees it, turned, D values. */
+static inline void na_row_of(const struct na_call *c, const struct na_sequence *s, bool key,
+                             int64_t h, int64_t i, struct na_value *x)
+{
+    const heed_attention_arrays *a = &c->a;
+    int64_t at = key ? na_at(c, a->k_stride, s->b, s->k_row, i, h / c->group)
+                     : na_at(c, a->q_stride, s->b, s->q_row, i, h);
+    for (int64_t d = 0; d < a->D; d++) {
+        double value = na_get(c, key ? a->k : a->q, at + d);
+        x[d] = (struct na_value){value, fabs(value)};
+    }
+    na_turn(c, x, key ? i : i + s->S - s->T, 1);
+}
+
+static inline double na_length_of(const struct na_call *c, const struct na_value *x)
+{
+    double sum = 0;
+    for (int64_t d = 0; d < c->a.D; d++)
+        sum += x[d].value * x[d].value;
+    return sqrt(sum);
+}
+
+static inline void na_add(struct na_value *x, double value, double mass)
+{
+    x->value += value, x->mass += mass;
+}
+
+static inline double na_theta(const struct na_call *c, int64_t h, int64_t i)
+{
+    return na_get(c, c->a.theta, h * c->theta + i);
+}
+
+/* Unit rows; zeros stay. */
+static inline double na_unit_row(const struct na_call *c, struct na_value *x)
+{
+    double length = na_length_of(c, x);
+    for (int64_t d = 0; d < c->a.D && length != 0; d++)
+        x[d].value /= length, x[d].mass /= length;
+    return length;
+}
+
+/* The score before scale, by its definition. */
+static inline struct na_value na_similarity(const struct na_call *c, const struct na_sequence *s,
+                                            int64_t h, int64_t t, int64_t j)
+{
+    int64_t D = c->a.D;
+    struct na_value q[D + 1], k[D + 1], sum = {0, 0};
+    na_row_of(c, s, false, h, t, q), na_row_of(c, s, true, h, j, k);
+    if (c->opts.score == HEED_SCORE_COSINE)
+        na_unit_row(c, q), na_unit_row(c, k);
+    for (int64_t d = 0; d < D; d++) {
+        double x = q[d].value, y = k[d].value, mx = q[d].mass, my = k[d].mass;
+        switch (c->opts.score) {
+        case HEED_SCORE_EUCLID:
+            na_add(&sum, -(x - y) * (x - y), 2 * (mx * mx + my * my));
+            break;
+        case HEED_SCORE_BILINEAR:
+            for (int64_t e = 0; e < D; e++)
+                na_add(&sum, x * na_theta(c, h, d * D + e) * k[e].value,
+                       mx * fabs(na_theta(c, h, d * D + e)) * k[e].mass);
+            break;
+        case HEED_SCORE_FEATURES: {
+            double p[] = {na_theta(c, h, d), na_theta(c, h, D + d), na_theta(c, h, 2 * D + d),
+                          na_theta(c, h, 3 * D + d)};
+            na_add(&sum, p[0] * x + p[1] * y + p[2] * (x - y) + p[3] * x * y,
+                   fabs(p[0]) * mx + fabs(p[1]) * my + fabs(p[2]) * (mx + my) + fabs(p[3]) * mx * my);
+            break;
+        }
+        default:
+            na_add(&sum, x * y, mx * my);
+        }
+    }
+    return sum;
+}
+
+/* ds times the derivatives of the score before scale: by the query's row, the key's, and theta. */
+static inline void na_similarity_back(const struct na_call *c, const struct na_sequence *s, int64_t h,
+                                      int64_t t, int64_t j, struct na_value ds, struct na_value *dq,
+                                      struct na_value *dk, struct na_value *dtheta)
+{
+    int64_t D = c->a.D;
+    struct na_value q[D + 1], k[D + 1], gq[D + 1], gk[D + 1], cosine = {0, 0};
+    double q_length = 1, k_length = 1, v = ds.value, m = ds.mass;
+    na_row_of(c, s, false, h, t, q), na_row_of(c, s, true, h, j, k);
+    if (c->opts.score == HEED_SCORE_COSINE) {
+        q_length = na_unit_row(c, q), k_length = na_unit_row(c, k);
+        for (int64_t d = 0; d < D; d++)
+            na_add(&cosine, q[d].value * k[d].value, q[d].mass * k[d].mass);
+    }
+    memset(gq, 0, sizeof gq), memset(gk, 0, sizeof gk);
+    for (int64_t d = 0; d < D; d++) {
+        double x = q[d].value, y = k[d].value, mx = q[d].mass, my = k[d].mass;
+        switch (c->opts.score) {
+        case HEED_SCORE_COSINE:
+            if (q_length != 0)
+                na_add(&gq[d], v * (y - cosine.value * x) / q_length,
+                       m * (my + cosine.mass * mx) / q_length);
+            if (k_length != 0)
+                na_add(&gk[d], v * (x - cosine.value * y) / k_length,
+                       m * (mx + cosine.mass * my) / k_length);
+            break;
+        case HEED_SCORE_EUCLID:
+            na_add(&gq[d], 2 * v * (y - x), 2 * m * (mx + my));
+            na_add(&gk[d], 2 * v * (x - y), 2 * m * (mx + my));
+            break;
+        case HEED_SCORE_BILINEAR:
+            for (int64_t e = 0; e < D; e++) {
+                double p = na_theta(c, h, d * D + e);
+                na_add(&gq[d], v * p * k[e].value, m * fabs(p) * k[e].mass);
+                na_add(&gk[e], v * p * x, m * fabs(p) * mx);
+                na_add(&dtheta[h * c->theta + d * D + e], v * x * k[e].value, m * mx * k[e].mass);
+            }
+            break;
+        case HEED_SCORE_FEATURES: {
+            struct na_value *dp = dtheta + h * c->theta + d;
+            double p[] = {na_theta(c, h, d), na_theta(c, h, D + d), na_theta(c, h, 2 * D + d),
+                          na_theta(c, h, 3 * D + d)};
+            na_add(&gq[d], v * (p[0] + p[2] + p[3] * y),
+                   m * (fabs(p[0]) + fabs(p[2]) + fabs(p[3]) * my));
+            na_add(&gk[d], v * (p[1] - p[2] + p[3] * x),
+                   m * (fabs(p[1]) + fabs(p[2]) + fabs(p[3]) * mx));
+            na_add(dp, v * x, m * mx), na_add(dp + D, v * y, m * my);
+            na_add(dp + 2 * D, v * (x - y), m * (mx + my)), na_add(dp + 3 * D, v * x * y, m * mx * my);
+            break;
+        }
+        default:
+            na_add(&gq[d], v * y, m * my), na_add(&gk[d], v * x, m * mx);
+        }
+    }
+    na_turn(c, gq, t + s->S - s->T, -1), na_turn(c, gk, j, -1);
+    for (int64_t d = 0; d < D; d++) {
+        na_add(&dq[d], gq[d].value, gq[d].mass);
+        na_add(&dk[d], gk[d].value, gk[d].mass);
+    }
 }
 
 static inline struct na_value na_score(const struct na_call *c, const struct na_sequence *s,
                                        int64_t h, int64_t t, int64_t j)
 {
     const heed_attention_arrays *a = &c->a;
-    int64_t q = na_at(c, a->q_stride, s->b, s->q_row, t, h);
-    int64_t k = na_at(c, a->k_stride, s->b, s->k_row, j, h / c->group);
-    struct na_value x = {0, 0};
-    for (int64_t d = 0; d < a->D; d++) {
-        double y = na_scale(c) * na_get(c, a->q, q + d) * na_get(c, a->k, k + d);
-        x.value += y, x.mass += fabs(y);
-    }
+    struct na_value x = na_similarity(c, s, h, t, j);
+    x.value *= na_scale(c), x.mass *= na_scale(c);
     int64_t entry = c->biased ? na_position_entry(c, s, t, j) : -1;
     double bias = entry >= 0 ? na_get(c, a->position, h * a->P + entry) : 0;
     double late = c->timed ? na_get(c, a->time, h * a->W + na_time_entry(c, s, t, j)) : 0;
@@ -412,13 +589,8 @@ static inline void na_out(const struct na_call *c, const struct na_sequence *s, 
 /* Gradients of one head of one sequence: dq (T, D); and what it adds to dk (S, D), dv (S, E) and the
  * tables'. */
 struct na_gradients {
-    struct na_value *dq, *dk, *dv, *dposition, *dtime;
+    struct na_value *dq, *dk, *dv, *dposition, *dtime, *dtheta;
 };
-
-static inline void na_add(struct na_value *x, double value, double mass)
-{
-    x->value += value, x->mass += mass;
-}
 
 static inline void na_backward(const struct na_call *c, const struct na_sequence *s, int64_t h,
                                const struct na_gradients *g)
@@ -430,7 +602,6 @@ static inline void na_backward(const struct na_call *c, const struct na_sequence
     double *slope = calloc((size_t)s->S + 1, sizeof *slope);
 
     for (int64_t t = 0; t < s->T; t++) {
-        int64_t q = na_at(c, a->q_stride, s->b, s->q_row, t, h);
         int64_t o = na_at(c, a->out_stride, s->b, s->q_row, t, h);
         struct na_value delta = {0, 0};
         na_row(c, s, h, t, w, slope);
@@ -449,16 +620,12 @@ static inline void na_backward(const struct na_call *c, const struct na_sequence
         for (int64_t j = 0; j < s->S; j++) {
             if (!na_sees(c, s, h, t, j))
                 continue;
-            int64_t k = na_at(c, a->k_stride, s->b, s->k_row, j, h / c->group);
             double ds = softmax ? w[j].value * (dp[j].value - delta.value)
                                 : slope[j] * dp[j].value;
             double mass = w[j].mass * (dp[j].mass + (softmax ? delta.mass : 0));
-            for (int64_t d = 0; d < a->D; d++) {
-                double x = na_scale(c) * na_get(c, a->q, q + d);
-                double y = na_scale(c) * na_get(c, a->k, k + d);
-                na_add(&g->dq[t * a->D + d], ds * y, mass * fabs(y));
-                na_add(&g->dk[j * a->D + d], ds * x, mass * fabs(x));
-            }
+            na_similarity_back(c, s, h, t, j,
+                               (struct na_value){ds * na_scale(c), mass * na_scale(c)},
+                               g->dq + t * a->D, g->dk + j * a->D, g->dtheta);
             int64_t entry = c->biased ? na_position_entry(c, s, t, j) : -1;
             if (entry >= 0)
                 na_add(&g->dposition[h * a->P + entry], ds, mass);
@@ -482,10 +649,12 @@ static inline void na_print(const struct na_call *c)
 {
     const heed_attention_arrays *a = &c->a;
     static const char *const weight[] = {"softmax", "silu", "sigmoid"};
-    fprintf(stderr, "%s %s B=%" PRId64 " T=%" PRId64 " S=%" PRId64 " H=%" PRId64 " (%" PRId64
-            " of keys) D=%" PRId64 " E=%" PRId64 " P=%" PRId64 " W=%" PRId64 " window=%" PRId64
-            " globals=%" PRId64 "%s%s%s%s%s%s%s%s\n",
-            a->dtype == HEED_F32 ? "float32" : "float64", weight[c->opts.weight], a->B, a->T, a->S,
+    static const char *const score[] = {"dot", "cosine", "euclid", "bilinear", "additive", "features"};
+    fprintf(stderr, "%s %s %s rotary %d of %" PRId64 " B=%" PRId64 " T=%" PRId64 " S=%" PRId64
+            " H=%" PRId64 " (%" PRId64 " of keys) D=%" PRId64 " E=%" PRId64 " P=%" PRId64
+            " W=%" PRId64 " window=%" PRId64 " globals=%" PRId64 "%s%s%s%s%s%s%s%s\n",
+            a->dtype == HEED_F32 ? "float32" : "float64", weight[c->opts.weight],
+            score[c->opts.score], (int)c->opts.rotary, c->opts.rotary_dims, a->B, a->T, a->S,
             a->H, c->key_heads, a->D, a->E, a->P, a->W, c->opts.window, c->opts.globals,
             c->opts.causal ? " causal" : "", c->padded ? " padded" : "",
             c->opts.offsets ? " ragged" : "", c->opts.keep ? " keep" : "",

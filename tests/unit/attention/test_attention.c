@@ -88,7 +88,8 @@ static bool check_backward(const struct na_call *c, const void *const base[3])
     const heed_attention_arrays *a = &c->a;
     struct na_gradients g = {
         .dposition = calloc((size_t)(a->H * a->P) + 1, sizeof(struct na_value)),
-        .dtime = calloc((size_t)(a->H * a->W) + 1, sizeof(struct na_value))};
+        .dtime = calloc((size_t)(a->H * a->W) + 1, sizeof(struct na_value)),
+        .dtheta = calloc((size_t)(a->H * c->theta) + 1, sizeof(struct na_value))};
     bool good = true;
     int64_t terms = a->D + a->E;
     for (int64_t b = 0; b < a->B && good; b++) {
@@ -114,8 +115,9 @@ static bool check_backward(const struct na_call *c, const void *const base[3])
         }
     }
     good = good && check_table(c, "dposition", a->dposition, a->H * a->P, g.dposition, terms) &&
-           check_table(c, "dtime", a->dtime, a->H * a->W, g.dtime, terms);
-    free(g.dposition), free(g.dtime);
+           check_table(c, "dtime", a->dtime, a->H * a->W, g.dtime, terms) &&
+           check_table(c, "dtheta", a->dtheta, a->H * c->theta, g.dtheta, terms);
+    free(g.dposition), free(g.dtime), free(g.dtheta);
     return good;
 }
 
