@@ -23,6 +23,8 @@
 #include <unistd.h>
 
 #define NA_ARRAYS_MAX 32
+#define NA_WIDTH_MAX 128 /* of a query or key */
+#define NA_FAR 800       /* positions on either side of 0 */
 
 struct na_value {
     double value, mass;
@@ -205,6 +207,8 @@ static inline void na_random_score(struct na_call *c, heed_rng *rng)
         HEED_SCORE_DOT, HEED_SCORE_DOT, HEED_SCORE_COSINE, HEED_SCORE_EUCLID, HEED_SCORE_BILINEAR,
         HEED_SCORE_FEATURES};
     o->score = scores[hd_random_below(rng, sizeof scores / sizeof *scores)];
+    if (o->score == HEED_SCORE_BILINEAR && a->T * a->S * a->D * a->D > 1 << 20)
+        o->score = HEED_SCORE_DOT; /* the definition would take long */
     c->theta = o->score == HEED_SCORE_BILINEAR   ? a->D * a->D
                : o->score == HEED_SCORE_FEATURES ? 4 * a->D
                                                  : 0;
@@ -365,6 +369,23 @@ static inline double na_scale(const struct na_call *c)
 
 /* ---- how alike a query and a key are, and the derivatives of that */
 
+/* Cosine and sine of position base^(-2 i / dims), kept from call to call. */
+static inline const double *na_angle(double base, int64_t dims, int64_t position, int64_t i)
+{
+    static double known[2 * NA_FAR][NA_WIDTH_MAX / 2][2], known_base;
+    static int64_t known_dims;
+    if (base != known_base || dims != known_dims) {
+        known_base = base, known_dims = dims;
+        for (int64_t p = 0; p < 2 * NA_FAR; p++)
+            for (int64_t l = 0; l < dims / 2; l++) {
+                double angle = (double)(p - NA_FAR) *
+                               pow(base, -2 * (double)l / (double)dims);
+                known[p][l][0] = cos(angle), known[p][l][1] = sin(angle);
+            }
+    }
+    return known[position + NA_FAR][i];
+}
+
 /* A row turned to where it stands, or (way -1) a gradient back. */
 static inline void na_turn(const struct na_call *c, struct na_value *x, int64_t position, int way)
 {
@@ -373,10 +394,10 @@ static inline void na_turn(const struct na_call *c, struct na_value *x, int64_t 
     for (int64_t i = 0; c->opts.rotary && i < dims / 2; i++) {
         bool pairs = c->opts.rotary == HEED_ROTARY_PAIRS;
         struct na_value *a = &x[pairs ? 2 * i : i], *b = pairs ? a + 1 : a + dims / 2;
-        double angle = (double)position * pow(base, -2 * (double)i / (double)dims);
+        const double *angle = na_angle(base, dims, position, i);
         double p = a->value, q = b->value, both = a->mass + b->mass;
-        a->value = p * cos(angle) - way * q * sin(angle), a->mass = both;
-        b->value = q * cos(angle) + way * p * sin(angle), b->mass = both;
+        a->value = p * angle[0] - way * q * angle[1], a->mass = both;
+        b->value = q * angle[0] + way * p * angle[1], b->mass = both;
     }
 }
 
@@ -426,7 +447,7 @@ static inline struct na_value na_similarity(const struct na_call *c, const struc
                                             int64_t h, int64_t t, int64_t j)
 {
     int64_t D = c->a.D;
-    struct na_value q[D + 1], k[D + 1], sum = {0, 0};
+    struct na_value q[NA_WIDTH_MAX], k[NA_WIDTH_MAX], sum = {0, 0};
     na_row_of(c, s, false, h, t, q), na_row_of(c, s, true, h, j, k);
     if (c->opts.score == HEED_SCORE_COSINE)
         na_unit_row(c, q), na_unit_row(c, k);
@@ -461,7 +482,8 @@ static inline void na_similarity_back(const struct na_call *c, const struct na_s
                                       struct na_value *dk, struct na_value *dtheta)
 {
     int64_t D = c->a.D;
-    struct na_value q[D + 1], k[D + 1], gq[D + 1], gk[D + 1], cosine = {0, 0};
+    struct na_value q[NA_WIDTH_MAX], k[NA_WIDTH_MAX], cosine = {0, 0};
+    struct na_value gq[NA_WIDTH_MAX] = {{0, 0}}, gk[NA_WIDTH_MAX] = {{0, 0}};
     double q_length = 1, k_length = 1, v = ds.value, m = ds.mass;
     na_row_of(c, s, false, h, t, q), na_row_of(c, s, true, h, j, k);
     if (c->opts.score == HEED_SCORE_COSINE) {
@@ -469,7 +491,6 @@ static inline void na_similarity_back(const struct na_call *c, const struct na_s
         for (int64_t d = 0; d < D; d++)
             na_add(&cosine, q[d].value * k[d].value, q[d].mass * k[d].mass);
     }
-    memset(gq, 0, sizeof gq), memset(gk, 0, sizeof gk);
     for (int64_t d = 0; d < D; d++) {
         double x = q[d].value, y = k[d].value, mx = q[d].mass, my = k[d].mass;
         switch (c->opts.score) {
