@@ -177,10 +177,10 @@ int main(void)
         hd_kernels_init(&k, sets[i]);
         good &= check_table(&k, &portable);
         hd_attention_kernels_init(&attention, sets[i]);
-        good &= check_attention(&attention);
+        good &= check_attention(&attention) && check_scores(&attention);
     }
     good &= check_table(hd_kernels_f64(), hd_kernels_f64());
-    good &= check_attention(hd_attention_kernels_f64());
+    good &= check_attention(hd_attention_kernels_f64()) && check_scores(hd_attention_kernels_f64());
     hd_kernels_bf16_init(&bf16, 0);
     good &= check_bf16(&bf16);
     if (cpu & HD_CPU_BF16) {

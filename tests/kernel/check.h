@@ -81,6 +81,7 @@ bool check_norms(const struct hd_kernels *k, const struct hd_kernels *portable);
 bool check_adam(const struct hd_kernels *k, const struct hd_kernels *portable);
 bool check_gemm(const struct hd_kernels *k, const struct hd_kernels *portable);
 bool check_attention(const struct hd_attention_kernels *k);
+bool check_scores(const struct hd_attention_kernels *k);
 bool check_bf16_rows(const struct hd_kernels_bf16 *k);
 bool check_bf16_weave(const struct hd_kernels_bf16 *k);
 bool check_bf16_gemm(const struct hd_kernels_bf16 *k);
