@@ -298,9 +298,23 @@ static void test_refusals(void **state)
     REFUSED(HEED_E_ARG, false, o.alibi = &bad);
     REFUSED(HEED_E_SHAPE, false, o.offsets = two; o.sequences = a.B = 2; o.keep = &byte);
     REFUSED(HEED_E_SHAPE, true, o.offsets = two; o.sequences = a.B = 2; o.mask = x);
-    REFUSED(HEED_E_ARG, false, o.rotary = HEED_ROTARY_PAIRS);
-    REFUSED(HEED_E_ARG, false, o.score = HEED_SCORE_COSINE);
     REFUSED(HEED_E_ARG, false, o.method = HEED_METHOD_LINEAR);
+    REFUSED(HEED_E_ARG, false, o.score = (heed_attention_score)-1);
+    REFUSED(HEED_E_ARG, false, o.score = HEED_SCORE_FEATURES + 1);
+    REFUSED(HEED_E_ARG, false, o.score = HEED_SCORE_BILINEAR);
+    REFUSED(HEED_E_ARG, false, o.score = HEED_SCORE_FEATURES);
+    REFUSED(HEED_E_ARG, false, a.theta = x);
+    REFUSED(HEED_E_ARG, true, a.dtheta = x);
+    REFUSED(HEED_E_ARG, false, o.score = HEED_SCORE_COSINE; a.theta = x);
+    REFUSED(HEED_E_ARG, false, o.score = HEED_SCORE_EUCLID; a.scratch = x; a.scratch_bytes = 99);
+    REFUSED(HEED_E_ARG, false, o.rotary = (heed_rotary)3);
+    REFUSED(HEED_E_ARG, false, o.rotary = HEED_ROTARY_PAIRS; a.D = 3);
+    REFUSED(HEED_E_ARG, false, o.rotary = HEED_ROTARY_PAIRS; o.rotary_dims = 1);
+    REFUSED(HEED_E_ARG, false, o.rotary = HEED_ROTARY_HALVES; o.rotary_dims = 6);
+    REFUSED(HEED_E_ARG, false, o.rotary_dims = -2);
+    REFUSED(HEED_E_ARG, false, o.rotary = HEED_ROTARY_HALVES; o.rotary_base = -1);
+    REFUSED(HEED_E_ARG, false, o.rotary = HEED_ROTARY_HALVES; o.rotary_base = NAN);
+    REFUSED(HEED_E_ARG, false, o.rotary_base = INFINITY);
 #undef REFUSED
     assert_int_equal(heed_attention_forward(NULL, NULL, &good), HEED_E_ARG);
 }
