@@ -8,6 +8,7 @@ PyTorch computes in float64 from the same numbers. heed runs twice: in float64, 
 (bound 1e-10 of the largest number), and in float32 with all its variants, where the bounds are those of rounding:
 
   linear                 gamma(n) times the sum of absolute products, n terms: Higham 2002, section 3.1
+  attention              2e-5 of the largest number or of 1: scales keep scores and what is summed up near that
   everything else        2e-5 of the largest number; a gradient over N rows or V items, sqrt(N) or so roundings
   cross-entropy, bf16    both factors of a product are rounded to half a unit of bfloat16, 2^-9: a logit is off by up to
                          d = 2^-8 of its sum of absolute products, a probability by exp(2 d) - 1 of itself, and what
@@ -28,6 +29,9 @@ try:
 except ImportError:
     print("skipped: no PyTorch")
     sys.exit(77)
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench"))
+from attention_vs_torch import Opts as AttentionOpts  # noqa: E402
 
 I64, PTR, DOUBLE = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
 BOUND = {torch.float64: 1e-10, torch.float32: 2e-5}
@@ -150,6 +154,75 @@ def layers(rng, dtype):
            lambda t: scale * torch.cat((t, t.new_zeros(1, C)))[ids.long()])
 
 
+# ---- attention's scores and positions
+
+
+class Learned(ctypes.Structure):
+    """heed_attention_learned of heed/attention.h."""
+
+    _fields_ = [(name, ctypes.POINTER(Tensor)) for name in "position time theta".split()]
+
+
+SCORES = ("dot", "cosine", "euclid", "bilinear", "additive", "features")
+
+
+def rotate(x, positions, way, dims, base):
+    """RoFormer's (Su 2021) over neighbours, GPT-NeoX's over halves; x (B, L, H, D)."""
+    angle = positions[:, None].double() * base ** (-torch.arange(0, dims, 2).double() / dims)
+    c, s = angle.cos()[:, None], angle.sin()[:, None]
+    a, b = (x[..., 0:dims:2], x[..., 1:dims:2]) if way == 1 else (x[..., : dims // 2], x[..., dims // 2 : dims])
+    a, b = a * c - b * s, b * c + a * s
+    turned = torch.stack((a, b), -1).flatten(-2) if way == 1 else torch.cat((a, b), -1)
+    return torch.cat((turned, x[..., dims:]), -1)
+
+
+def similarity(score, q, k, theta):
+    """(B, H, T, S) of q (B, T, H, D) and k (B, S, H, D)."""
+    q, k = q.transpose(1, 2), k.transpose(1, 2)
+    if score == "dot":
+        return q @ k.mT
+    if score == "cosine":
+        return F.normalize(q, dim=-1, eps=0) @ F.normalize(k, dim=-1, eps=0).mT
+    if score == "euclid":
+        return -((q[..., :, None, :] - k[..., None, :, :]) ** 2).sum(-1)
+    if score == "bilinear":
+        return q @ theta @ k.mT
+    q, k = torch.broadcast_tensors(q[..., :, None, :], k[..., None, :, :])
+    return (torch.cat((q, k, q - k, q * k), -1) * theta[:, None, None, :]).sum(-1)
+
+
+def attentions(rng, dtype):
+    """One random case of each score, as layers() gives them."""
+    B, H, D, E = rng.randint(1, 3), rng.randint(1, 3), size(rng, 40), size(rng, 20)
+    T, S = size(rng, 70), size(rng, 70)
+    way, dims = (rng.choice((0, 1, 2)), 2 * rng.randint(1, D // 2)) if D > 1 else (0, 0)
+    base, silu = rng.choice((10000.0, 77.0)), rng.random() < 0.3
+    for score in SCORES:
+        if score == "additive":
+            continue
+        new = lambda *dim: torch.randn(*dim, dtype=dtype)  # noqa: E731
+        theta = {"bilinear": lambda: new(H, D, D) / D**0.5, "features": lambda: new(H, 4 * D) / D**0.5}.get(score)
+        scale = {"dot": 0.0, "cosine": 3.0, "euclid": 0.5 / D, "bilinear": 0.0, "features": 0.7}[score]
+        opts = AttentionOpts(score=SCORES.index(score), weight=int(silu), scale=scale, rotary=way, rotary_dims=dims,
+                             rotary_base=base)
+
+        def ours(h, q, k, v, theta, opts=opts):
+            out = ctypes.POINTER(Tensor)()
+            h("heed_attention", h.tape, q, k, v, ctypes.byref(Learned(theta=theta)), ctypes.byref(opts), ctypes.byref(out),
+              None)
+            return out
+
+        def theirs(q, k, v, theta, score=score, scale=scale):
+            if way:
+                q, k = rotate(q, torch.arange(T) + S - T, way, dims, base), rotate(k, torch.arange(S), way, dims, base)
+            s = similarity(score, q, k, theta) * (scale or (1 if silu else D**-0.5))
+            w = F.silu(s) / S if silu else s.softmax(-1)
+            return (w @ v.transpose(1, 2)).transpose(1, 2)
+
+        yield (f"attention, {score}", [new(B, T, H, D), new(B, S, H, D), new(B, S, H, E), theta() if theta else None], ours,
+               theirs)
+
+
 def check_layer(heed, name, inputs, ours, theirs, dtype):
     tensors = [heed.wrap(x) for x in inputs]
     out = ours(heed, *tensors)
@@ -168,7 +241,9 @@ def check_layer(heed, name, inputs, ours, theirs, dtype):
 
 
 def bound(name, what, inputs, dout, want, dtype):
-    """The linear layer's is derived; the others' are shares of the largest number."""
+    """The linear layer's is derived; the others' are shares of the largest number, here or on the way."""
+    if name.startswith("attention"):  # its gradients are differences of numbers near 1: all rounding for one key
+        return BOUND[dtype] * (largest(want) + 1)
     if name != "linear":
         return BOUND[dtype] * (largest(want) + 1e-3)
     x, w, b, g = (t.double().abs() if t is not None else None for t in (*inputs, dout))
@@ -312,7 +387,8 @@ def main():
         for dtype in (torch.float64, torch.float32):
             rng = random.Random(seed + i)
             torch.manual_seed(seed + i)
-            results = [(name, check_layer(heed, name, *case, dtype)) for name, *case in layers(rng, dtype)]
+            results = [(name, check_layer(heed, name, *case, dtype))
+                       for cases in (layers, attentions) for name, *case in cases(rng, dtype)]
             results += [("loss", check_losses(heed, rng, dtype)), ("adam", check_adam(heed, rng, dtype))]
             for name, bad in results:
                 done += 1
