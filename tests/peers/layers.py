@@ -219,8 +219,10 @@ def attentions(rng, dtype):
             w = F.silu(s) / S if silu else s.softmax(-1)
             return (w @ v.transpose(1, 2)).transpose(1, 2)
 
-        yield (f"attention, {score}", [new(B, T, H, D), new(B, S, H, D), new(B, S, H, E), theta() if theta else None], ours,
-               theirs)
+        q, k = new(B, T, H, D), new(B, S, H, D)
+        if score == "cosine":  # one over the length is in the gradient
+            q, k = (F.normalize(x, dim=-1) * (0.5 + torch.rand(*x.shape[:3], 1, dtype=dtype)) for x in (q, k))
+        yield f"attention, {score}", [q, k, new(B, S, H, E), theta() if theta else None], ours, theirs
 
 
 def check_layer(heed, name, inputs, ours, theirs, dtype):
