@@ -21,6 +21,7 @@
  * Here a call is prepared: what it needs of scratch, how heads are cut into tiles, a tile's scores. */
 #include "attention/bucket.h"
 #include "attention/dense_tile.h"
+#include "attention/scores.h"
 #include "base/limits.h"
 #include "base/memory.h"
 #include "base/pool.h"
@@ -74,7 +75,7 @@ void hd_job_init(struct hd_job *j, const heed_attention_opts *o, const heed_atte
     j->v = strides_of(a->v_stride, a->S, j->key_heads, a->E);
     j->out = strides_of(a->out_stride, a->T, a->H, a->E);
     j->softmax = o->weight == HEED_WEIGHT_SOFTMAX;
-    j->scale = o->scale != 0 ? o->scale : j->softmax && a->D ? 1 / sqrt((double)a->D) : 1;
+    j->scale = hd_score_scale(o, a->D);
     j->threshold = (uint32_t)fmin(o->dropout * 0x1p32, 0xFFFFFFFFp0);
     j->keep_scale = 1 / (1 - o->dropout);
     j->wants_dposition = backward && a->position && a->dposition;
