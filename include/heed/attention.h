@@ -19,7 +19,7 @@ typedef enum heed_attention_score {
     HEED_SCORE_DOT,      /* <q, k> (Vaswani 2017) */
     HEED_SCORE_COSINE,   /* <q, k> / (|q| |k|), a row of zeros is like nothing; scale is one over a
                           * temperature (Graves 2014, eq. 6) */
-    HEED_SCORE_EUCLID,   /* -|q - k|^2 */
+    HEED_SCORE_EUCLID,   /* -|q - k|^2, off by at most 3 (D + 3) u (|q|^2 + |k|^2), u the unit roundoff */
     HEED_SCORE_BILINEAR, /* q' theta k, theta (H, D, D) (Luong 2015, "general") */
     HEED_SCORE_ADDITIVE, /* theta' tanh(q + k), theta (H, D); q and k come projected, a bias in
                           * either (Bahdanau 2015) */

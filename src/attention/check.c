@@ -21,8 +21,6 @@ static heed_status check_opts(const heed_attention_opts *o)
     if (!isfinite(o->shift))
         return hd_fail(HEED_E_ARG, "attention: shift is not finite");
     /* not yet */
-    if (o->score == HEED_SCORE_ADDITIVE)
-        return hd_fail(HEED_E_ARG, "attention: the additive score is not built");
     if (o->method != HEED_METHOD_EXACT)
         return hd_fail(HEED_E_ARG, "attention: only the exact method is built");
     if (!(o->dropout >= 0 && o->dropout < 1))

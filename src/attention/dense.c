@@ -80,6 +80,9 @@ void hd_job_init(struct hd_job *j, const heed_attention_opts *o, const heed_atte
     j->keep_scale = 1 / (1 - o->dropout);
     j->wants_dposition = backward && a->position && a->dposition;
     j->wants_dtime = backward && a->time && a->dtime;
+    j->wants_dtheta = backward && a->theta && a->dtheta;
+    j->tables = (j->wants_dposition ? a->P : 0) + (j->wants_dtime ? a->W : 0) +
+                (j->wants_dtheta ? a->D : 0);
     hd_diagonals_init(j);
 }
 
@@ -116,9 +119,7 @@ static size_t cut_worker(const struct hd_job *j, bool backward, char *at, struct
 /* The same for what all workers share; it sets the job's pointers. */
 static size_t cut_shared(struct hd_job *j, char *at)
 {
-    const heed_attention_arrays *a = j->arrays;
     size_t edge = HD_TILE_PAD * j->item, used = 0;
-    size_t tables = (j->wants_dposition ? (size_t)a->P : 0) + (j->wants_dtime ? (size_t)a->W : 0);
     struct hd_diagonals *diagonals[] = {&j->plain, &j->banded};
     for (int i = 0; i < 2; i++) {
         if (!diagonals[i]->wanted)
@@ -127,7 +128,7 @@ static size_t cut_shared(struct hd_job *j, char *at)
         used += lines((size_t)(j->H * diagonals[i]->width) * j->item + 2 * edge);
     }
     j->partials = at ? at + used : NULL;
-    return used + lines((size_t)(j->B * j->H) * tables * j->item);
+    return used + lines((size_t)(j->B * j->H * j->tables) * j->item);
 }
 
 static size_t scratch_need(struct hd_job *j, int threads, bool backward)
@@ -257,18 +258,41 @@ struct hd_tile hd_tile_of(const struct hd_job *j, const struct hd_pair *p, void 
                             .keep_scale = j->keep_scale};
 }
 
+struct hd_additive hd_additive_of(const struct hd_job *j, const struct hd_pair *p,
+                                  const struct hd_scratch *w, const struct hd_tile *tile, int64_t t)
+{
+    return (struct hd_additive){.tile = tile, .D = j->D, .q = hd_item(j, p->q, t * j->q.row),
+                                .q_row = j->q.row,
+                                .kt = hd_item(j, w->kt, (int64_t)tile->column - w->key),
+                                .kt_row = p->tile_row,
+                                .theta = hd_item(j, j->arrays->theta, p->h * j->D),
+                                .scale = j->scale};
+}
+
+/* S = scale Q K^T of a tile, or the score that is none. */
+static void similarities(const struct hd_job *j, const struct hd_pair *p,
+                         const struct hd_scratch *w, const struct hd_tile *tile, int64_t t)
+{
+    if (j->opts->score == HEED_SCORE_ADDITIVE) {
+        struct hd_additive add = hd_additive_of(j, p, w, tile, t);
+        j->kernel->additive(&add);
+        return;
+    }
+    struct hd_product qk = {.M = tile->rows, .N = tile->columns, .K = j->D,
+                            .a = hd_item(j, p->q, t * j->q.row), .a_row = j->q.row, .a_col = 1,
+                            .b = hd_item(j, w->kt, (int64_t)tile->column - w->key),
+                            .b_row = p->tile_row, .c = tile->s, .c_row = tile->s_row,
+                            .alpha = j->scale, .seen = tile->seen,
+                            .shape = j->opts->causal ? HD_PRODUCT_COLUMNS : HD_PRODUCT_FULL};
+    j->kernel->product(&qk);
+}
+
 void hd_scores(const struct hd_job *j, const struct hd_pair *p, const struct hd_scratch *w,
                const struct hd_tile *tile, int64_t t)
 {
     const heed_attention_arrays *a = j->arrays;
     int64_t key = (int64_t)tile->column;
-    struct hd_product qk = {.M = tile->rows, .N = tile->columns, .K = j->D,
-                            .a = hd_item(j, p->q, t * j->q.row), .a_row = j->q.row, .a_col = 1,
-                            .b = hd_item(j, w->kt, key - w->key), .b_row = p->tile_row,
-                            .c = tile->s, .c_row = tile->s_row, .alpha = j->scale,
-                            .seen = tile->seen,
-                            .shape = j->opts->causal ? HD_PRODUCT_COLUMNS : HD_PRODUCT_FULL};
-    j->kernel->product(&qk);
+    similarities(j, p, w, tile, t);
     hd_add_diagonals(j, p, tile, t);
     if (a->time) {
         hd_time_buckets(j->kernel, w->bucket, p->tile_row, tile, p->query_times + t,

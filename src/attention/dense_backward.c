@@ -28,19 +28,17 @@ static void clear_keys(const struct hd_job *j, const struct hd_pair *p, int64_t 
 /* What one head of a sequence adds to the tables. */
 static char *pair_tables(const struct hd_job *j, const struct hd_pair *p)
 {
-    int64_t P = j->wants_dposition ? j->arrays->P : 0, W = j->wants_dtime ? j->arrays->W : 0;
-    return hd_item(j, j->partials, (p->b * j->H + p->h) * (P + W));
+    return hd_item(j, j->partials, (p->b * j->H + p->h) * j->tables);
 }
 
 static void clear_tables(const struct hd_job *j, const struct hd_pair *p, const struct hd_scratch *w)
 {
-    int64_t P = j->wants_dposition ? j->arrays->P : 0, W = j->wants_dtime ? j->arrays->W : 0;
-    if (P + W)
-        memset(pair_tables(j, p), 0, (size_t)(P + W) * j->item);
-    if (P)
+    if (j->tables)
+        memset(pair_tables(j, p), 0, (size_t)j->tables * j->item);
+    if (j->wants_dposition)
         memset(w->diagonals, 0, (size_t)j->plain.width * j->item);
-    if (W)
-        memset(w->lanes, 0, (size_t)W * HD_TILE_PAD * j->item);
+    if (j->wants_dtime)
+        memset(w->lanes, 0, (size_t)j->arrays->W * HD_TILE_PAD * j->item);
 }
 
 static void fold_position(const struct hd_job *j, const struct hd_pair *p, const char *diagonals)
@@ -69,19 +67,23 @@ static void fold_time(const struct hd_job *j, const struct hd_pair *p, const cha
     }
 }
 
+/* Adds n numbers of a head's part, which starts with them, to the head's row of a table. */
+static const char *reduce(const struct hd_job *j, void *table, int64_t h, int64_t n, const char *part)
+{
+    for (int64_t i = 0; i < n; i++)
+        hd_put(j, table, h * n + i, hd_get(j, table, h * n + i) + hd_get(j, part, i));
+    return hd_item(j, part, n);
+}
+
 /* The tables' gradients, head by head in order. */
 static void reduce_tables(const struct hd_job *j)
 {
     const heed_attention_arrays *a = j->arrays;
-    int64_t P = j->wants_dposition ? a->P : 0, W = j->wants_dtime ? a->W : 0;
-    for (int64_t pair = 0; P + W && pair < j->B * j->H; pair++) {
-        const char *part = hd_item(j, j->partials, pair * (P + W));
-        int64_t h = pair % j->H;
-        for (int64_t i = 0; i < P; i++)
-            hd_put(j, a->dposition, h * P + i,
-                   hd_get(j, a->dposition, h * P + i) + hd_get(j, part, i));
-        for (int64_t i = 0; i < W; i++)
-            hd_put(j, a->dtime, h * W + i, hd_get(j, a->dtime, h * W + i) + hd_get(j, part, P + i));
+    for (int64_t pair = 0; j->tables && pair < j->B * j->H; pair++) {
+        const char *part = hd_item(j, j->partials, pair * j->tables);
+        part = reduce(j, a->dposition, pair % j->H, j->wants_dposition ? a->P : 0, part);
+        part = reduce(j, a->dtime, pair % j->H, j->wants_dtime ? a->W : 0, part);
+        reduce(j, a->dtheta, pair % j->H, j->wants_dtheta ? a->D : 0, part);
     }
 }
 
@@ -101,51 +103,89 @@ static void weights_back(const struct hd_job *j, const struct hd_pair *p, const 
         j->kernel->sigmoid_back(tile, w->dp, p->tile_row);
 }
 
-/* The five products of one tile. fresh: whether its rows of dq, and its keys' of dk and dv, are
+/* A tile that is worked on: its first query, and whether its rows of dq, and its keys' of dk and dv, are
  * written rather than added to. */
+struct place {
+    struct hd_tile tile;
+    int64_t t;
+    bool fresh_q, fresh_k;
+};
+
+/* dK += scale dS^T Q, dQ += scale dS K: ds in dp. */
+static void product_back(const struct hd_job *j, const struct hd_pair *p, const struct hd_scratch *w,
+                         const struct place *at, char *dq, char *dk)
+{
+    const struct hd_tile *tile = &at->tile;
+    bool causal = j->opts->causal;
+    struct hd_product m = {.M = tile->columns, .N = j->D, .K = tile->rows, .a = w->dp, .a_row = 1,
+                           .a_col = p->tile_row, .b = hd_item(j, p->q, at->t * j->q.row),
+                           .b_row = j->q.row, .c = dk, .c_row = j->k.row, .alpha = j->scale,
+                           .accumulate = !at->fresh_k, .seen = tile->seen,
+                           .shape = causal ? HD_PRODUCT_UPPER : HD_PRODUCT_FULL};
+    j->kernel->product(&m);
+    m = (struct hd_product){.M = tile->rows, .N = j->D, .K = tile->columns, .a = w->dp,
+                            .a_row = p->tile_row, .a_col = 1,
+                            .b = hd_item(j, p->k, (int64_t)tile->column * j->k.row),
+                            .b_row = j->k.row, .c = dq, .c_row = j->q.row, .alpha = j->scale,
+                            .accumulate = !at->fresh_q, .seen = tile->seen,
+                            .shape = causal ? HD_PRODUCT_LOWER : HD_PRODUCT_FULL};
+    j->kernel->product(&m);
+}
+
+_Static_assert(HD_BACKWARD_KEYS <= HD_ADDITIVE_COLUMNS, "a tile is too wide for its kernel");
+
+static void additive_back(const struct hd_job *j, const struct hd_pair *p, const struct hd_scratch *w,
+                          const struct place *at, char *dq, char *dk)
+{
+    struct hd_tile ds = at->tile;
+    struct hd_additive add = hd_additive_of(j, p, w, &ds, at->t);
+    ds.s = w->dp;
+    add.dq = dq, add.dq_row = j->q.row, add.fresh_q = at->fresh_q;
+    add.dk = dk, add.dk_row = j->k.row, add.fresh_k = at->fresh_k;
+    if (j->wants_dtheta)
+        add.dtheta = hd_item(j, pair_tables(j, p), j->tables - j->D);
+    j->kernel->additive_back(&add);
+}
+
+/* The five products of one tile. */
 static void backward_tile(const struct hd_job *j, const struct hd_pair *p, const struct hd_scratch *w,
-                          int64_t t, int64_t rows, struct hd_span keys, bool fresh_q, bool fresh_k)
+                          const struct place *at)
 {
     const heed_attention_arrays *a = j->arrays;
-    struct hd_tile tile = hd_tile_of(j, p, w->s, t, rows, keys), ds = tile;
+    const struct hd_tile *tile = &at->tile;
+    int64_t t = at->t, rows = tile->rows, columns = tile->columns, key = (int64_t)tile->column;
     const char *dout = hd_item(j, hd_rows_of(j, p, a->dout, j->out, p->h), t * j->out.row);
-    char *dq = hd_rows_of(j, p, a->dq, j->q, p->h);
-    char *dk = hd_rows_of(j, p, a->dk, j->k, p->key_head);
-    char *dv = hd_rows_of(j, p, a->dv, j->v, p->key_head);
-    int64_t columns = tile.columns, key = keys.from;
+    char *dq = hd_item(j, hd_rows_of(j, p, a->dq, j->q, p->h), t * j->q.row);
+    char *dk = hd_item(j, hd_rows_of(j, p, a->dk, j->k, p->key_head), key * j->k.row);
+    char *dv = hd_item(j, hd_rows_of(j, p, a->dv, j->v, p->key_head), key * j->v.row);
     bool causal = j->opts->causal;
+    struct hd_tile ds = *tile;
     ds.s = w->dp;
 
-    hd_scores(j, p, w, &tile, t);
+    hd_scores(j, p, w, tile, t);
     struct hd_product m = {.M = rows, .N = columns, .K = j->E, .a = dout, .a_row = j->out.row,
                            .a_col = 1, .b = hd_item(j, w->vt, key - w->key), .b_row = p->tile_row,
-                           .c = w->dp, .c_row = p->tile_row, .alpha = 1, .seen = tile.seen,
+                           .c = w->dp, .c_row = p->tile_row, .alpha = 1, .seen = tile->seen,
                            .shape = causal ? HD_PRODUCT_COLUMNS : HD_PRODUCT_FULL};
     j->kernel->product(&m);
-    weights_back(j, p, w, &tile, t);
+    weights_back(j, p, w, tile, t);
     if (j->wants_dposition)
         j->kernel->sum_position(
             &ds, hd_item(j, w->diagonals, hd_diagonal(&j->plain, 0, t + p->shift, key)));
     if (j->wants_dtime)
         j->kernel->sum_bucket(&ds, w->bucket, p->tile_row, w->lanes);
 
-    /* dV += P^T dO, dK += scale dS^T Q: keys are the rows now. */
+    /* dV += P^T dO: keys are the rows now. */
     m = (struct hd_product){.M = columns, .N = j->E, .K = rows, .a = w->s, .a_row = 1,
-                            .a_col = p->tile_row, .b = dout, .b_row = j->out.row,
-                            .c = hd_item(j, dv, key * j->v.row), .c_row = j->v.row, .alpha = 1,
-                            .accumulate = !fresh_k, .seen = tile.seen,
+                            .a_col = p->tile_row, .b = dout, .b_row = j->out.row, .c = dv,
+                            .c_row = j->v.row, .alpha = 1, .accumulate = !at->fresh_k,
+                            .seen = tile->seen,
                             .shape = causal ? HD_PRODUCT_UPPER : HD_PRODUCT_FULL};
     j->kernel->product(&m);
-    m.N = j->D, m.a = w->dp, m.b = hd_item(j, p->q, t * j->q.row), m.b_row = j->q.row;
-    m.c = hd_item(j, dk, key * j->k.row), m.c_row = j->k.row, m.alpha = j->scale;
-    j->kernel->product(&m);
-    /* dQ += scale dS K */
-    m = (struct hd_product){.M = rows, .N = j->D, .K = columns, .a = w->dp, .a_row = p->tile_row,
-                            .a_col = 1, .b = hd_item(j, p->k, key * j->k.row), .b_row = j->k.row,
-                            .c = hd_item(j, dq, t * j->q.row), .c_row = j->q.row,
-                            .alpha = j->scale, .accumulate = !fresh_q, .seen = tile.seen,
-                            .shape = causal ? HD_PRODUCT_LOWER : HD_PRODUCT_FULL};
-    j->kernel->product(&m);
+    if (j->opts->score == HEED_SCORE_ADDITIVE)
+        additive_back(j, p, w, at, dq, dk);
+    else
+        product_back(j, p, w, at, dq, dk);
 }
 
 /* One block of keys with all queries that see any of it. fresh_k: nothing has been written to their dk
@@ -166,7 +206,8 @@ static void backward_keys(const struct hd_job *j, const struct hd_pair *p, struc
             clear_keys(j, p, key, seen.from);
             clear_keys(j, p, seen.to, end);
         }
-        backward_tile(j, p, w, t, rows, seen, fresh_q, fresh_k);
+        struct place at = {hd_tile_of(j, p, w->s, t, rows, seen), t, fresh_q, fresh_k};
+        backward_tile(j, p, w, &at);
         fresh_k = false;
     }
     if (fresh_k)

@@ -43,13 +43,14 @@ struct hd_job {
     double scale;
     uint32_t threshold;
     double keep_scale;
-    bool softmax, wants_dposition, wants_dtime;
+    bool softmax, wants_dposition, wants_dtime, wants_dtheta;
+    int64_t tables; /* numbers of their gradients for one head of a sequence */
     /* scratch */
     char *workers; /* worker_bytes for each thread */
     size_t worker_bytes;
     struct hd_diagonals plain;  /* position, alibi and shift; its shape is also that of gradients */
     struct hd_diagonals banded; /* the same, -infinity outside the window */
-    char *partials;             /* (B H, P + W) gradients of the tables, head by head */
+    char *partials;             /* (B H, tables): position, time, theta */
 };
 
 /* One head of one sequence. */
@@ -118,10 +119,14 @@ void hd_turn(const struct hd_job *j, const struct hd_pair *p, struct hd_scratch 
              struct hd_span keys);
 struct hd_tile hd_tile_of(const struct hd_job *j, const struct hd_pair *p, void *s, int64_t t,
                           int64_t rows, struct hd_span keys);
-/* S = scale Q K^T + biases of one tile, -infinity where a mask hides; its buckets stay for the
+/* S = scale Q K^T, or the additive score, + biases of one tile, -infinity where a mask hides; its buckets stay for the
  * backward. */
 void hd_scores(const struct hd_job *j, const struct hd_pair *p, const struct hd_scratch *w,
                const struct hd_tile *tile, int64_t t);
+
+/* The additive score of a tile, as its kernels want it. */
+struct hd_additive hd_additive_of(const struct hd_job *j, const struct hd_pair *p,
+                                  const struct hd_scratch *w, const struct hd_tile *tile, int64_t t);
 
 /* ---- dense_sight.c */
 

@@ -12,9 +12,11 @@
 
 #define FILL_ATTENTION CAT(hd_fill_attention_, HD_VARIANT)
 #define FILL_POINTWISE CAT(hd_fill_attention_pointwise_, HD_VARIANT)
+#define FILL_SCORES CAT(hd_fill_attention_scores_, HD_VARIANT)
 
 void FILL_ATTENTION(struct hd_attention_kernels *k);
 void FILL_POINTWISE(struct hd_attention_kernels *k);
+void FILL_SCORES(struct hd_attention_kernels *k);
 
 /* ---- products */
 
@@ -610,4 +612,5 @@ void FILL_ATTENTION(struct hd_attention_kernels *k)
         .softmax = softmax, .finish = finish, .weights = weights,
         .softmax_back = softmax_back, .row_dots = row_dots};
     FILL_POINTWISE(k);
+    FILL_SCORES(k);
 }

@@ -77,6 +77,25 @@ struct hd_rotation {
     bool add;  /* to what stands in out */
 };
 
+/* The additive score of a tile, over what is seen:
+ *     s[i][j] = scale sum_d theta[d] tanh(q[i][d] + kt[d][j])
+ * and backwards, where the tile holds ds, what that sends to q, k and theta: dq and dk are written where
+ * they are fresh, else added to. */
+#define HD_ADDITIVE_COLUMNS 64 /* of a tile backwards, at most */
+struct hd_additive {
+    const struct hd_tile *tile;
+    int64_t D;
+    const void *q;
+    int64_t q_row;
+    const void *kt; /* keys, turned */
+    int64_t kt_row;
+    const void *theta;
+    double scale;
+    void *dq, *dk, *dtheta; /* dtheta may be NULL */
+    int64_t dq_row, dk_row;
+    bool fresh_q, fresh_k;
+};
+
 struct hd_attention_kernels {
     const char *name;
     size_t item_bytes;
@@ -134,6 +153,8 @@ struct hd_attention_kernels {
     void (*sigmoid_back)(const struct hd_tile *t, void *dp, int64_t dp_row);
 
     void (*rotate)(const struct hd_rotation *r);
+    void (*additive)(const struct hd_additive *a);
+    void (*additive_back)(const struct hd_additive *a);
 
     /* out[i] = x row i . y row i */
     void (*row_dots)(int64_t rows, int64_t n, const void *x, int64_t x_row, const void *y,

@@ -7,14 +7,10 @@
 #include <pthread.h>
 
 void hd_fill_attention_f32(struct hd_attention_kernels *k);
-void hd_fill_rotate_f32(struct hd_attention_kernels *k);
 void hd_fill_attention_f64(struct hd_attention_kernels *k);
-void hd_fill_rotate_f64(struct hd_attention_kernels *k);
 #if HD_HAVE_X86
 void hd_fill_attention_avx2(struct hd_attention_kernels *k);
-void hd_fill_rotate_avx2(struct hd_attention_kernels *k);
 void hd_fill_attention_avx512(struct hd_attention_kernels *k);
-void hd_fill_rotate_avx512(struct hd_attention_kernels *k);
 #endif
 
 /* Later lines win, so the list reads from the slowest machine to the fastest. */
@@ -22,17 +18,14 @@ void hd_attention_kernels_init(struct hd_attention_kernels *k, unsigned cpu)
 {
     (void)cpu;
     hd_fill_attention_f32(k);
-    hd_fill_rotate_f32(k);
     k->name = "portable";
 #if HD_HAVE_X86
     if (cpu & HD_CPU_AVX2) {
         hd_fill_attention_avx2(k);
-        hd_fill_rotate_avx2(k);
         k->name = "avx2";
     }
     if (cpu & HD_CPU_AVX512) {
         hd_fill_attention_avx512(k);
-        hd_fill_rotate_avx512(k);
         k->name = "avx512";
     }
 #endif
@@ -45,7 +38,6 @@ static void choose(void)
 {
     hd_attention_kernels_init(&f32, hd_cpu());
     hd_fill_attention_f64(&f64);
-    hd_fill_rotate_f64(&f64);
     f64.name = "portable";
 }
 

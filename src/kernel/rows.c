@@ -102,21 +102,6 @@ static inline vec silu_d(vec x)
 }
 
 #if HD_REAL_BITS == 32
-/* Cephes' tanhf: a polynomial near 0, where 1 - 2 / (exp(2x) + 1) would cancel. Under 2 ulp. */
-static inline vec hyptan_v(vec x)
-{
-    vec a = max_v(x, -x), z = x * x;
-    vec p = all(-5.70498872745e-3f);
-    p = fma_v(p, z, all(2.06390887954e-2f));
-    p = fma_v(p, z, all(-5.37397155531e-2f));
-    p = fma_v(p, z, all(1.33314422036e-1f));
-    p = fma_v(p, z, all(-3.33332819422e-1f));
-    vec near = fma_v(p * z, x, x);
-    vec far = 1.0f - 2.0f / (exp_v(a + a) + 1.0f);
-    far = pick(x < all(0), -far, far);
-    return pick(a < all(0.625f), near, far);
-}
-
 /* Phi(x), the normal distribution, = erfc(-x / sqrt 2) / 2 with erfc(z) = t exp(-z^2 + P(t)),
  * t = 1 / (1 + z / 2), z >= 0: relative error 1.2e-7 (Press et al. 1992, section 6.2, erfcc). */
 static inline vec phi_v(vec x)
@@ -136,13 +121,6 @@ static inline vec phi_v(vec x)
     return pick(x < all(0), half, 1.0f - half);
 }
 #else
-static inline vec hyptan_v(vec x)
-{
-    for (size_t i = 0; i < VL; i++)
-        x[i] = tanh(x[i]);
-    return x;
-}
-
 static inline vec phi_v(vec x)
 {
     for (size_t i = 0; i < VL; i++)

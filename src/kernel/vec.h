@@ -10,6 +10,7 @@
 #ifndef HD_VEC_H
 #define HD_VEC_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -401,5 +402,30 @@ VEC_FN vec sigmoid_v(vec x)
     return 1.0 / (1.0 + exp_v(-x));
 #endif
 }
+
+/* tanh(x). */
+#if HD_REAL_BITS == 32
+/* Cephes' tanhf: a polynomial near 0, where 1 - 2 / (exp(2x) + 1) would cancel. Under 2 ulp. */
+VEC_FN vec hyptan_v(vec x)
+{
+    vec a = max_v(x, -x), z = x * x;
+    vec p = all(-5.70498872745e-3f);
+    p = fma_v(p, z, all(2.06390887954e-2f));
+    p = fma_v(p, z, all(-5.37397155531e-2f));
+    p = fma_v(p, z, all(1.33314422036e-1f));
+    p = fma_v(p, z, all(-3.33332819422e-1f));
+    vec near = fma_v(p * z, x, x);
+    vec far = 1.0f - 2.0f / (exp_v(a + a) + 1.0f);
+    far = pick(x < all(0), -far, far);
+    return pick(a < all(0.625f), near, far);
+}
+#else
+VEC_FN vec hyptan_v(vec x)
+{
+    for (size_t i = 0; i < VL; i++)
+        x[i] = tanh(x[i]);
+    return x;
+}
+#endif
 
 #endif

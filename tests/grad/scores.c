@@ -18,13 +18,15 @@ static heed_status build(heed_tape *tape, heed_tensor **in, void *arg, heed_tens
 {
     const heed_attention_opts *opts = arg;
     heed_attention_learned learned = {0};
-    if (opts->score == HEED_SCORE_BILINEAR || opts->score == HEED_SCORE_FEATURES)
+    if (opts->score >= HEED_SCORE_BILINEAR)
         learned.theta = in[3];
     return heed_attention(tape, in[0], in[1], in[2], &learned, opts, out, NULL);
 }
 
 static const heed_attention_score scores[] = {HEED_SCORE_DOT, HEED_SCORE_COSINE, HEED_SCORE_EUCLID,
-                                              HEED_SCORE_BILINEAR, HEED_SCORE_FEATURES};
+                                              HEED_SCORE_BILINEAR, HEED_SCORE_FEATURES,
+                                              HEED_SCORE_ADDITIVE};
+#define SCORES 6
 
 /* The fourth input is theta, for two heads. */
 static void check_score(heed_attention_score score, heed_attention_opts opts, struct gc_case gc)
@@ -32,11 +34,11 @@ static void check_score(heed_attention_score score, heed_attention_opts opts, st
     int64_t D = gc.input[0].dim[gc.input[0].rank - 1];
     opts.score = score;
     gc.build = build, gc.arg = &opts, gc.inputs = 3;
-    if (score == HEED_SCORE_BILINEAR || score == HEED_SCORE_FEATURES) {
+    if (score >= HEED_SCORE_BILINEAR) {
         gc.inputs = 4;
         gc.input[3].rank = score == HEED_SCORE_BILINEAR ? 3 : 2;
         gc.input[3].dim[0] = 2;
-        gc.input[3].dim[1] = score == HEED_SCORE_BILINEAR ? D : 4 * D;
+        gc.input[3].dim[1] = score == HEED_SCORE_FEATURES ? 4 * D : D;
         gc.input[3].dim[2] = D;
     }
     assert_true(gc_check(&gc));
@@ -45,13 +47,13 @@ static void check_score(heed_attention_score score, heed_attention_opts opts, st
 static void test_ragged(void **state)
 {
     (void)state;
-    for (int i = 0; i < 5 * 12; i++) {
-        int64_t D = i / 5 % 2 ? 4 : 5;
-        heed_attention_opts o = {.weight = i / 10 % 2 ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX,
-                                 .causal = i / 20, .offsets = offsets, .sequences = 4,
-                                 .rotary = (heed_rotary)(i / 20), .rotary_dims = D == 5 ? 4 : 0,
+    for (int i = 0; i < SCORES * 12; i++) {
+        int64_t D = i / SCORES % 2 ? 4 : 5;
+        heed_attention_opts o = {.weight = i / (2 * SCORES) % 2 ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX,
+                                 .causal = i / (4 * SCORES), .offsets = offsets, .sequences = 4,
+                                 .rotary = (heed_rotary)(i / (4 * SCORES)), .rotary_dims = D == 5 ? 4 : 0,
                                  .rotary_base = 30, .scale = i % 2 ? 0 : 0.6};
-        check_score(scores[i % 5], o, (struct gc_case){"ragged score", .input =
+        check_score(scores[i % SCORES], o, (struct gc_case){"ragged score", .input =
             {{3, {12, 2, D}}, {3, {12, 2, D}}, {3, {12, 2, 3}}}});
     }
 }
@@ -60,12 +62,12 @@ static void test_padded(void **state)
 {
     (void)state;
     static const int64_t shapes[][2] = {{6, 6}, {4, 6}, {7, 6}, {1, 6}}; /* T, S */
-    for (int i = 0; i < 5 * 8; i++) {
-        int64_t T = shapes[i / 5 % 4][0], S = shapes[i / 5 % 4][1];
-        heed_attention_opts o = {.weight = i / 20 ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX,
+    for (int i = 0; i < SCORES * 8; i++) {
+        int64_t T = shapes[i / SCORES % 4][0], S = shapes[i / SCORES % 4][1];
+        heed_attention_opts o = {.weight = i / (4 * SCORES) ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX,
                                  .causal = i % 2, .lengths = i % 3 ? lengths : NULL,
-                                 .rotary = (heed_rotary)(i / 5 % 3), .rotary_dims = 2};
-        check_score(scores[i % 5], o, (struct gc_case){"padded score", .input =
+                                 .rotary = (heed_rotary)(i / SCORES % 3), .rotary_dims = 2};
+        check_score(scores[i % SCORES], o, (struct gc_case){"padded score", .input =
             {{4, {2, T, 2, 3}}, {4, {2, S, 2, 3}}, {4, {2, S, 2, 3}}}});
     }
 }
@@ -75,7 +77,7 @@ static void test_long(void **state)
 {
     (void)state;
     static const int64_t two[] = {0, 67, 140};
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < SCORES; i++) {
         heed_attention_opts o = {.causal = true, .offsets = two, .sequences = 2,
                                  .rotary = HEED_ROTARY_PAIRS};
         check_score(scores[i], o, (struct gc_case){"long score", .input =
@@ -87,7 +89,7 @@ static void test_long(void **state)
 static void test_width_one(void **state)
 {
     (void)state;
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < SCORES; i++)
         check_score(scores[i], (heed_attention_opts){.causal = true}, (struct gc_case){"width 1",
             .input = {{4, {1, 5, 2, 1}}, {4, {1, 5, 2, 1}}, {4, {1, 5, 2, 1}}}});
 }

@@ -188,6 +188,8 @@ def similarity(score, q, k, theta):
     if score == "bilinear":
         return q @ theta @ k.mT
     q, k = torch.broadcast_tensors(q[..., :, None, :], k[..., None, :, :])
+    if score == "additive":
+        return (torch.tanh(q + k) * theta[:, None, None, :]).sum(-1)
     return (torch.cat((q, k, q - k, q * k), -1) * theta[:, None, None, :]).sum(-1)
 
 
@@ -198,11 +200,9 @@ def attentions(rng, dtype):
     way, dims = (rng.choice((0, 1, 2)), 2 * rng.randint(1, D // 2)) if D > 1 else (0, 0)
     base, silu = rng.choice((10000.0, 77.0)), rng.random() < 0.3
     for score in SCORES:
-        if score == "additive":
-            continue
         new = lambda *dim: torch.randn(*dim, dtype=dtype)  # noqa: E731
-        theta = {"bilinear": lambda: new(H, D, D) / D**0.5, "features": lambda: new(H, 4 * D) / D**0.5}.get(score)
-        scale = {"dot": 0.0, "cosine": 3.0, "euclid": 0.5 / D, "bilinear": 0.0, "features": 0.7}[score]
+        theta = {"bilinear": (H, D, D), "additive": (H, D), "features": (H, 4 * D)}.get(score)
+        scale = {"cosine": 3.0, "euclid": 0.5 / D, "features": 0.7}.get(score, 0.0)
         opts = AttentionOpts(score=SCORES.index(score), weight=int(silu), scale=scale, rotary=way, rotary_dims=dims,
                              rotary_base=base)
 
@@ -212,17 +212,17 @@ def attentions(rng, dtype):
               None)
             return out
 
-        def theirs(q, k, v, theta, score=score, scale=scale):
+        def theirs(q, k, v, theta, score=score, scale=scale or (1 if silu or score == "additive" else D**-0.5)):
             if way:
                 q, k = rotate(q, torch.arange(T) + S - T, way, dims, base), rotate(k, torch.arange(S), way, dims, base)
-            s = similarity(score, q, k, theta) * (scale or (1 if silu else D**-0.5))
+            s = similarity(score, q, k, theta) * scale
             w = F.silu(s) / S if silu else s.softmax(-1)
             return (w @ v.transpose(1, 2)).transpose(1, 2)
 
         q, k = new(B, T, H, D), new(B, S, H, D)
         if score == "cosine":  # one over the length is in the gradient
             q, k = (F.normalize(x, dim=-1) * (0.5 + torch.rand(*x.shape[:3], 1, dtype=dtype)) for x in (q, k))
-        yield f"attention, {score}", [q, k, new(B, S, H, E), theta() if theta else None], ours, theirs
+        yield f"attention, {score}", [q, k, new(B, S, H, E), new(*theta) / D**0.5 if theta else None], ours, theirs
 
 
 def check_layer(heed, name, inputs, ours, theirs, dtype):

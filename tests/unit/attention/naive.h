@@ -198,21 +198,22 @@ static inline void na_sight(struct na_call *c, heed_rng *rng, int64_t length_max
     o->shift = hd_random_below(rng, 3) ? 0 : hd_random_normal(rng);
 }
 
-/* Any score that is an inner product of other rows, with rotary or without. */
+/* Any score, with rotary or without. */
 static inline void na_random_score(struct na_call *c, heed_rng *rng)
 {
     heed_attention_arrays *a = &c->a;
     heed_attention_opts *o = &c->opts;
     static const heed_attention_score scores[] = {
         HEED_SCORE_DOT, HEED_SCORE_DOT, HEED_SCORE_COSINE, HEED_SCORE_EUCLID, HEED_SCORE_BILINEAR,
-        HEED_SCORE_FEATURES};
+        HEED_SCORE_FEATURES, HEED_SCORE_ADDITIVE};
     o->score = scores[hd_random_below(rng, sizeof scores / sizeof *scores)];
     if (o->score == HEED_SCORE_BILINEAR && a->T * a->S * a->D * a->D > 1 << 20)
         o->score = HEED_SCORE_DOT; /* the definition would take long */
     c->theta = o->score == HEED_SCORE_BILINEAR   ? a->D * a->D
                : o->score == HEED_SCORE_FEATURES ? 4 * a->D
+               : o->score == HEED_SCORE_ADDITIVE ? a->D
                                                  : 0;
-    if (o->score == HEED_SCORE_BILINEAR || o->score == HEED_SCORE_FEATURES) {
+    if (o->score >= HEED_SCORE_BILINEAR) {
         double size = o->score == HEED_SCORE_BILINEAR ? 1 / sqrt((double)a->D + 1) : 0.5;
         a->theta = na_numbers(c, rng, a->H * c->theta, size);
         a->dtheta = na_numbers(c, rng, a->H * c->theta, 0);
@@ -469,6 +470,9 @@ static inline struct na_value na_similarity(const struct na_call *c, const struc
                    fabs(p[0]) * mx + fabs(p[1]) * my + fabs(p[2]) * (mx + my) + fabs(p[3]) * mx * my);
             break;
         }
+        case HEED_SCORE_ADDITIVE:
+            na_add(&sum, na_theta(c, h, d) * tanh(x + y), fabs(na_theta(c, h, d)) * (mx + my));
+            break;
         default:
             na_add(&sum, x * y, mx * my);
         }
@@ -524,6 +528,12 @@ static inline void na_similarity_back(const struct na_call *c, const struct na_s
                    m * (fabs(p[1]) + fabs(p[2]) + fabs(p[3]) * mx));
             na_add(dp, v * x, m * mx), na_add(dp + D, v * y, m * my);
             na_add(dp + 2 * D, v * (x - y), m * (mx + my)), na_add(dp + 3 * D, v * x * y, m * mx * my);
+            break;
+        }
+        case HEED_SCORE_ADDITIVE: {
+            double p = na_theta(c, h, d), z = tanh(x + y), both = m * fabs(p) * (1 + mx + my);
+            na_add(&gq[d], v * p * (1 - z * z), both), na_add(&gk[d], v * p * (1 - z * z), both);
+            na_add(&dtheta[h * c->theta + d], v * z, m * (mx + my));
             break;
         }
         default:

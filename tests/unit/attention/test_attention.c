@@ -303,6 +303,7 @@ static void test_refusals(void **state)
     REFUSED(HEED_E_ARG, false, o.score = HEED_SCORE_FEATURES + 1);
     REFUSED(HEED_E_ARG, false, o.score = HEED_SCORE_BILINEAR);
     REFUSED(HEED_E_ARG, false, o.score = HEED_SCORE_FEATURES);
+    REFUSED(HEED_E_ARG, true, o.score = HEED_SCORE_ADDITIVE);
     REFUSED(HEED_E_ARG, false, a.theta = x);
     REFUSED(HEED_E_ARG, true, a.dtheta = x);
     REFUSED(HEED_E_ARG, false, o.score = HEED_SCORE_COSINE; a.theta = x);

@@ -94,7 +94,7 @@ static void test_temper(void **state)
     assert_int_equal(strncmp(heed_error_message(), "temper: ", 8), 0);
 }
 
-/* theta comes as (H, D, D) or (H, 4 D), like q, and only where the score has use for it. */
+/* theta comes as (H, D, D), (H, 4 D) or (H, D), like q, and only where the score has use for it. */
 static void test_theta_shapes(void **state)
 {
     (void)state;
@@ -112,6 +112,9 @@ static void test_theta_shapes(void **state)
         {HEED_SCORE_FEATURES, 2, {2, 12, 0}, HEED_OK},
         {HEED_SCORE_FEATURES, 2, {2, 3, 0}, HEED_E_SHAPE},
         {HEED_SCORE_FEATURES, 3, {2, 4, 3}, HEED_E_SHAPE},
+        {HEED_SCORE_ADDITIVE, 2, {2, 3, 0}, HEED_OK},
+        {HEED_SCORE_ADDITIVE, 2, {2, 12, 0}, HEED_E_SHAPE},
+        {HEED_SCORE_ADDITIVE, 1, {6, 0, 0}, HEED_E_SHAPE},
         {HEED_SCORE_DOT, 2, {2, 3, 0}, HEED_E_ARG},
         {HEED_SCORE_EUCLID, 2, {2, 3, 0}, HEED_E_ARG},
     };
