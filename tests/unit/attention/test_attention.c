@@ -314,8 +314,8 @@ static void test_refusals(void **state)
     REFUSED(HEED_E_ARG, false, o.rotary = HEED_ROTARY_HALVES; o.rotary_dims = 6);
     REFUSED(HEED_E_ARG, false, o.rotary_dims = -2);
     REFUSED(HEED_E_ARG, false, o.rotary = HEED_ROTARY_HALVES; o.rotary_base = -1);
-    REFUSED(HEED_E_ARG, false, o.rotary = HEED_ROTARY_HALVES; o.rotary_base = NAN);
-    REFUSED(HEED_E_ARG, false, o.rotary_base = INFINITY);
+    REFUSED(HEED_E_ARG, false, o.rotary = HEED_ROTARY_HALVES; o.rotary_base = (double)NAN);
+    REFUSED(HEED_E_ARG, false, o.rotary_base = (double)INFINITY);
 #undef REFUSED
     assert_int_equal(heed_attention_forward(NULL, NULL, &good), HEED_E_ARG);
 }

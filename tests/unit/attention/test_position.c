@@ -67,8 +67,8 @@ static void test_soft_span(void **state)
     assert_int_equal(heed_soft_span(tape, square, 2, 5, &table), HEED_E_SHAPE);
     assert_int_equal(heed_soft_span(tape, span, 2, 0, &table), HEED_E_SHAPE);
     assert_int_equal(heed_soft_span(tape, span, 0, 5, &table), HEED_E_ARG);
-    assert_int_equal(heed_soft_span(tape, span, NAN, 5, &table), HEED_E_ARG);
-    assert_int_equal(heed_soft_span(tape, span, INFINITY, 5, &table), HEED_E_ARG);
+    assert_int_equal(heed_soft_span(tape, span, (double)NAN, 5, &table), HEED_E_ARG);
+    assert_int_equal(heed_soft_span(tape, span, (double)INFINITY, 5, &table), HEED_E_ARG);
     assert_int_equal(strncmp(heed_error_message(), "soft_span: ", 11), 0);
 }
 
