@@ -163,6 +163,7 @@ int main(void)
     static const unsigned sets[] = {0, HD_CPU_AVX2, HD_CPU_AVX2 | HD_CPU_AVX512};
     struct hd_kernels portable, k;
     struct hd_attention_kernels attention;
+    struct hd_attention_bf16 narrow;
     struct hd_kernels_bf16 bf16;
     unsigned cpu = hd_cpu();
     bool good = true;
@@ -178,6 +179,8 @@ int main(void)
         good &= check_table(&k, &portable);
         hd_attention_kernels_init(&attention, sets[i]);
         good &= check_attention(&attention) && check_scores(&attention);
+        hd_attention_bf16_init(&narrow, sets[i]);
+        good &= check_attention_bf16(&narrow);
     }
     good &= check_table(hd_kernels_f64(), hd_kernels_f64());
     good &= check_attention(hd_attention_kernels_f64()) && check_scores(hd_attention_kernels_f64());
@@ -186,6 +189,8 @@ int main(void)
     if (cpu & HD_CPU_BF16) {
         hd_kernels_bf16_init(&bf16, cpu);
         good &= check_bf16(&bf16);
+        hd_attention_bf16_init(&narrow, cpu);
+        good &= check_attention_bf16(&narrow);
     }
     return good ? 0 : 1;
 }

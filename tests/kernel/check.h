@@ -5,7 +5,7 @@
 #ifndef HD_KERNEL_CHECK_H
 #define HD_KERNEL_CHECK_H
 
-#include "kernel/attention.h"
+#include "kernel/attention_bf16.h"
 #include "kernel/kernel.h"
 
 #include <float.h>
@@ -82,6 +82,7 @@ bool check_adam(const struct hd_kernels *k, const struct hd_kernels *portable);
 bool check_gemm(const struct hd_kernels *k, const struct hd_kernels *portable);
 bool check_attention(const struct hd_attention_kernels *k);
 bool check_scores(const struct hd_attention_kernels *k);
+bool check_attention_bf16(const struct hd_attention_bf16 *k);
 bool check_bf16_rows(const struct hd_kernels_bf16 *k);
 bool check_bf16_weave(const struct hd_kernels_bf16 *k);
 bool check_bf16_gemm(const struct hd_kernels_bf16 *k);
