@@ -161,7 +161,10 @@ HEED_API int heed_time_bucket_log(int64_t span_ms);
  * (B, T, H, D). PyTorch's (B, H, L, D) is {H L D, D, L D}. With opts->offsets the batch stride is not
  * read, B is opts->sequences and rows are counted by offsets: T and S are not read either. */
 typedef struct heed_attention_arrays {
-    int64_t dtype; /* heed_dtype */
+    /* heed_dtype: of q, k, v, out and, in the backward, dout, dq, dk, dv; of the other arrays too,
+     * but where it is HEED_BF16 those are float32: lse, weights, position, time, theta, the gradients
+     * of the last three, and opts->mask. */
+    int64_t dtype;
     int64_t B, T, S, H, D, E;
     int64_t kv_heads; /* heads of k and v, which divide H: each serves H / kv_heads queries' heads that
                        * follow each other (Ainslie 2023); 0: H */
@@ -195,6 +198,11 @@ HEED_API uint64_t heed_attention_scratch_bytes(const heed_pool *pool,
 
 /**
  * Attention on the caller's arrays: what heed_attention() computes, without a tape.
+ * Values   HEED_BF16: sums are float32. Where the processor multiplies bfloat16 (AVX-512 BF16) weights
+ *          are rounded to it before they meet values, exp() is within 2^-13, and the result is
+ *          rounded: with the 2^-8 of either rounding, out is within 2^-7 + 2^-12 of sum w |v|, beside
+ *          what float32 has; lse within 2^-13. Elsewhere the tiles are float32. Scores other than the
+ *          dot product, rotary and methods other than the exact one go by way of float32 copies.
  * Errors   as heed_attention(); HEED_E_ARG also where scratch is given but too small
  * Threads  safe beside any other call on other results. pool: NULL, or lent for the call.
  */
@@ -204,7 +212,8 @@ HEED_API HEED_CHECKED heed_status heed_attention_forward(heed_pool *pool,
 
 /**
  * Gradients from dout, with out and lse as the forward left them (both are read for softmax alone).
- * All of dq, dk, dv are needed.
+ * All of dq, dk, dv are needed. HEED_BF16 goes by way of float32 copies, O(rows (D + E)) of scratch; each
+ * gradient is rounded once.
  */
 HEED_API HEED_CHECKED heed_status heed_attention_backward(heed_pool *pool,
                                                           const heed_attention_opts *opts,

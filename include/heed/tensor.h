@@ -15,7 +15,11 @@
 extern "C" {
 #endif
 
-typedef enum heed_dtype { HEED_F32, HEED_F64 } heed_dtype;
+typedef enum heed_dtype {
+    HEED_F32,
+    HEED_F64,
+    HEED_BF16, /* arrays of heed_attention_forward() and _backward() alone; no tensor has it */
+} heed_dtype;
 
 #define HEED_RANK_MAX 4
 

@@ -4,6 +4,7 @@
  * make of queries and keys is put around it. */
 #include "attention/dense.h"
 #include "attention/transform.h"
+#include "attention/widen.h"
 #include "base/memory.h"
 
 #include <inttypes.h>
@@ -67,6 +68,8 @@ static heed_status run(heed_pool *pool, const heed_attention_opts *opts,
     struct hd_transform t;
     void *heap;
     HD_TRY(check(opts, arrays, backward));
+    if (hd_is_widened(opts, arrays, backward))
+        return hd_widened_run(pool, opts, arrays, backward);
     if (!hd_transform_init(&t, opts, arrays, backward))
         return method_run(pool, opts, arrays, backward);
     HD_TRY(take_memory(&t, pool, &heap));
@@ -85,6 +88,8 @@ uint64_t heed_attention_scratch_bytes(const heed_pool *pool, const heed_attentio
     struct hd_transform t;
     if (check(opts, arrays, backward) != HEED_OK)
         return 0;
+    if (hd_is_widened(opts, arrays, backward))
+        return hd_widened_scratch_bytes(pool, opts, arrays, backward);
     if (!hd_transform_init(&t, opts, arrays, backward))
         return method_bytes(pool, opts, arrays, backward);
     uint64_t own = transform_bytes(pool, &t);

@@ -108,7 +108,7 @@ heed_status hd_attention_check(const heed_attention_opts *o, const heed_attentio
 {
     const int64_t dims[] = {a->B, a->T, a->S, a->H, a->D, a->E, a->P, a->W};
     HD_TRY(check_opts(o));
-    if (a->dtype != HEED_F32 && a->dtype != HEED_F64)
+    if (a->dtype != HEED_F32 && a->dtype != HEED_F64 && a->dtype != HEED_BF16)
         return hd_fail(HEED_E_ARG, "attention: there is no element type %" PRId64, a->dtype);
     for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
         if (dims[i] < 0 || dims[i] > INT32_MAX)

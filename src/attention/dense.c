@@ -58,8 +58,11 @@ void hd_job_init(struct hd_job *j, const heed_attention_opts *o, const heed_atte
 {
     *j = (struct hd_job){.opts = o, .arrays = a, .B = a->B, .H = a->H, .D = a->D, .E = a->E,
                          .T_max = a->T, .S_max = a->S, .rows = a->B * a->T};
-    j->kernel = a->dtype == HEED_F32 ? hd_attention_kernels() : hd_attention_kernels_f64();
+    j->kernel = a->dtype == HEED_F64 ? hd_attention_kernels_f64() : hd_attention_kernels();
+    j->bf16 = a->dtype == HEED_BF16 ? hd_attention_bf16() : NULL;
+    j->product = j->bf16 ? j->bf16->product : j->kernel->product;
     j->item = j->kernel->item_bytes;
+    j->input = j->bf16 ? sizeof(uint16_t) : j->item;
     j->key_heads = a->kv_heads ? a->kv_heads : a->H;
     if (o->offsets) {
         j->T_max = 0;
@@ -95,10 +98,13 @@ static size_t cut_worker(const struct hd_job *j, bool backward, char *at, struct
     size_t tile = backward ? HD_BACKWARD_ROWS * keys : HD_FORWARD_TILE;
     size_t item = j->item, edge = HD_TILE_PAD * item, used = 0;
     size_t queries = backward ? (size_t)j->T_max : HD_CHUNK;
+    size_t narrow = j->bf16 ? item : 0, width = (size_t)hd_padded(j->E);
     struct hd_scratch s = {0};
 #define CUT(field, bytes) (s.field = at ? (void *)(at + used) : NULL, used += lines(bytes))
     CUT(kt, (size_t)j->D * keys * item);
-    CUT(vt, backward ? (size_t)j->E * keys * item : 0);
+    CUT(vt, backward ? (size_t)j->E * keys * item : width * HD_FORWARD_KEYS * narrow);
+    CUT(q, (size_t)j->D * HD_CHUNK * narrow);
+    CUT(out, width * HD_CHUNK * narrow);
     CUT(s, tile * item + 2 * edge);
     CUT(dp, backward ? tile * item + 2 * edge : 0);
     CUT(bucket, j->arrays->time ? tile * sizeof(int32_t) : 0);
@@ -110,7 +116,7 @@ static size_t cut_worker(const struct hd_job *j, bool backward, char *at, struct
     if (out) {
         *out = s;
         out->s += edge, out->dp += edge;
-        if (!backward)
+        if (!backward && !j->bf16)
             out->vt = NULL;
     }
     return used;
@@ -190,7 +196,7 @@ static int64_t start_of(const struct hd_job *j, const struct hd_pair *p, struct 
 char *hd_rows_of(const struct hd_job *j, const struct hd_pair *p, const void *array,
                  struct hd_strides s, int64_t h)
 {
-    return hd_item(j, array, start_of(j, p, s, h));
+    return hd_input(j, array, start_of(j, p, s, h));
 }
 
 struct hd_pair hd_pair_of(const struct hd_job *j, int64_t b, int64_t h, bool backward)
@@ -220,8 +226,7 @@ struct hd_pair hd_pair_of(const struct hd_job *j, int64_t b, int64_t h, bool bac
     p.key_times = o->key_times ? o->key_times + key_row : NULL;
     /* The forward's key blocks lie on a fixed grid, whatever S: so padding, or more keys to come,
      * change no bit of what a query gets. */
-    int64_t most = p.S < HD_FORWARD_KEYS ? (p.S + HD_TILE_PAD - 1) / HD_TILE_PAD * HD_TILE_PAD
-                                         : HD_FORWARD_KEYS;
+    int64_t most = p.S < HD_FORWARD_KEYS ? hd_padded(p.S) : HD_FORWARD_KEYS;
     p.key_block = backward ? equal_blocks(p.S, HD_BACKWARD_KEYS, HD_TILE_PAD) : HD_FORWARD_KEYS;
     p.tile_row = HD_TILE_PAD + (backward ? p.key_block : most);
     int64_t tall = HD_FORWARD_TILE / p.tile_row < HD_FORWARD_ROWS ? HD_FORWARD_TILE / p.tile_row
@@ -237,12 +242,17 @@ void hd_turn(const struct hd_job *j, const struct hd_pair *p, struct hd_scratch 
              struct hd_span keys)
 {
     int64_t count = keys.to - keys.from;
+    const void *k = hd_input(j, p->k, keys.from * j->k.row);
+    const void *v = hd_input(j, p->v, keys.from * j->v.row);
     w->key = keys.from;
-    j->kernel->transpose(w->kt, p->tile_row, hd_item(j, p->k, keys.from * j->k.row), j->k.row, count,
-                         j->D);
+    if (j->bf16) {
+        j->bf16->keys(w->kt, p->tile_row, k, j->k.row, count, j->D);
+        j->bf16->values(w->vt, hd_padded(j->E), v, j->v.row, count, j->E);
+        return;
+    }
+    j->kernel->transpose(w->kt, p->tile_row, k, j->k.row, count, j->D);
     if (w->vt)
-        j->kernel->transpose(w->vt, p->tile_row, hd_item(j, p->v, keys.from * j->v.row), j->v.row,
-                             count, j->E);
+        j->kernel->transpose(w->vt, p->tile_row, v, j->v.row, count, j->E);
 }
 
 struct hd_tile hd_tile_of(const struct hd_job *j, const struct hd_pair *p, void *s, int64_t t,
@@ -278,13 +288,15 @@ static void similarities(const struct hd_job *j, const struct hd_pair *p,
         j->kernel->additive(&add);
         return;
     }
-    struct hd_product qk = {.M = tile->rows, .N = tile->columns, .K = j->D,
-                            .a = hd_item(j, p->q, t * j->q.row), .a_row = j->q.row, .a_col = 1,
+    int64_t q_row = j->bf16 ? j->D : j->q.row;
+    const char *q = j->bf16 ? hd_item(j, w->q, t % HD_CHUNK * q_row) : hd_item(j, p->q, t * q_row);
+    struct hd_product qk = {.M = tile->rows, .N = tile->columns, .K = j->D, .a = q,
+                            .a_row = q_row, .a_col = 1,
                             .b = hd_item(j, w->kt, (int64_t)tile->column - w->key),
                             .b_row = p->tile_row, .c = tile->s, .c_row = tile->s_row,
                             .alpha = j->scale, .seen = tile->seen,
                             .shape = j->opts->causal ? HD_PRODUCT_COLUMNS : HD_PRODUCT_FULL};
-    j->kernel->product(&qk);
+    j->product(&qk);
 }
 
 void hd_scores(const struct hd_job *j, const struct hd_pair *p, const struct hd_scratch *w,

@@ -40,26 +40,63 @@ static void walk(const struct hd_job *j, const struct hd_pair *p, struct hd_scra
     }
 }
 
+/* Rows of numbers, so many apart. */
+struct rows {
+    char *start;
+    int64_t row;
+};
+
+/* Where results are made, from query t on: in out, or beside it where that is narrower than sums are. */
+static struct rows results_at(const struct hd_job *j, const struct hd_pair *p,
+                              const struct hd_scratch *w, int64_t t)
+{
+    int64_t row = j->bf16 ? hd_padded(j->E) : j->out.row;
+    char *start = j->bf16 ? w->out : hd_rows_of(j, p, j->arrays->out, j->out, p->h);
+    return (struct rows){hd_item(j, start, (j->bf16 ? t % HD_CHUNK : t) * row), row};
+}
+
+/* Values from a key of the block on. */
+static struct rows values_at(const struct hd_job *j, const struct hd_pair *p,
+                             const struct hd_scratch *w, int64_t key)
+{
+    if (!j->bf16)
+        return (struct rows){hd_item(j, p->v, key * j->v.row), j->v.row};
+    int64_t row = hd_padded(j->E), line = (key - w->key) / (j->bf16->pairs ? 2 : 1);
+    return (struct rows){hd_item(j, w->vt, line * row), row};
+}
+
+/* The scores of a tile become weights, ready for their product with values. */
+static void weigh(const struct hd_job *j, const struct hd_scratch *w, const struct hd_tile *tile,
+                  int64_t t, struct rows out, bool first)
+{
+    char *max = hd_item(j, w->max, t % HD_CHUNK), *sum = hd_item(j, w->sum, t % HD_CHUNK);
+    if (j->softmax && j->bf16 && !tile->threshold) {
+        j->bf16->softmax(tile, max, sum, out.start, out.row, j->E, first);
+        return;
+    }
+    if (j->softmax)
+        j->kernel->softmax(tile, max, sum, out.start, out.row, j->E, first);
+    else
+        gate(j, tile, max);
+    if (j->bf16)
+        j->bf16->settle(tile);
+}
+
 /* A tile's part of out. */
 static void add_tile(const struct hd_job *j, const struct hd_pair *p, const struct hd_scratch *w,
                      int64_t t, int64_t rows, struct hd_span keys)
 {
     struct hd_tile tile = hd_tile_of(j, p, w->s, t, rows, keys);
-    char *max = hd_item(j, w->max, t % HD_CHUNK), *sum = hd_item(j, w->sum, t % HD_CHUNK);
-    char *out = hd_item(j, hd_rows_of(j, p, j->arrays->out, j->out, p->h), t * j->out.row);
+    struct rows out = results_at(j, p, w, t), v = values_at(j, p, w, keys.from);
     bool first = keys.from == hd_keys_seen(j, p, t, t + rows, 0, p->S).from;
 
     hd_scores(j, p, w, &tile, t);
-    if (j->softmax)
-        j->kernel->softmax(&tile, max, sum, out, j->out.row, j->E, first);
-    else
-        gate(j, &tile, max);
+    weigh(j, w, &tile, t, out, first);
     struct hd_product pv = {.M = rows, .N = j->E, .K = tile.columns, .a = w->s, .a_row = p->tile_row,
-                            .a_col = 1, .b = hd_item(j, p->v, keys.from * j->v.row),
-                            .b_row = j->v.row, .c = out, .c_row = j->out.row, .alpha = 1,
-                            .accumulate = !first, .seen = tile.seen,
+                            .a_col = 1, .b = v.start, .b_row = v.row, .c = out.start,
+                            .c_row = out.row, .alpha = 1, .accumulate = !first, .seen = tile.seen,
                             .shape = j->opts->causal ? HD_PRODUCT_LOWER : HD_PRODUCT_FULL};
-    j->kernel->product(&pv);
+    j->product(&pv);
 }
 
 /* A tile's part of the weights that the caller wants. Those of softmax are known again from lse, which
@@ -83,15 +120,32 @@ static void write_tile(const struct hd_job *j, const struct hd_pair *p, const st
 }
 
 /* Rows that are shown no key get zeros, and sums that say so. */
-static void clear_blind(const struct hd_job *j, const struct hd_scratch *w, int64_t t, int64_t rows,
-                        char *out)
+static void clear_blind(const struct hd_job *j, const struct hd_pair *p, const struct hd_scratch *w,
+                        int64_t t, int64_t rows)
 {
+    struct rows out = results_at(j, p, w, t);
     for (int64_t i = 0; i < rows; i++)
-        memset(hd_item(j, out, i * j->out.row), 0, (size_t)j->E * j->item);
+        memset(hd_item(j, out.start, i * out.row), 0, (size_t)j->E * j->item);
     if (j->softmax) {
         memset(hd_item(j, w->max, t % HD_CHUNK), 0, (size_t)rows * j->item);
         memset(hd_item(j, w->sum, t % HD_CHUNK), 0, (size_t)rows * j->item);
     }
+}
+
+/* Sums become results: softmax divides by the sum of weights and leaves in max the lse. */
+static void finish(const struct hd_job *j, const struct hd_pair *p, const struct hd_scratch *w,
+                   int64_t begin, int64_t end)
+{
+    struct rows out = results_at(j, p, w, begin);
+    int64_t E = j->E;
+    if (j->bf16) {
+        void *to = hd_input(j, hd_rows_of(j, p, j->arrays->out, j->out, p->h), begin * j->out.row);
+        j->bf16->results(to, j->out.row, (const void *)out.start, out.row,
+                         j->softmax ? (const void *)w->sum : NULL, end - begin, E);
+        E = 0; /* nothing left to divide */
+    }
+    if (j->softmax)
+        j->kernel->finish(end - begin, w->max, w->sum, w->max, out.start, out.row, E);
 }
 
 static heed_status forward_task(void *arg, int64_t task, int worker)
@@ -103,20 +157,20 @@ static heed_status forward_task(void *arg, int64_t task, int worker)
     if (begin >= end)
         return HEED_OK;
     struct hd_scratch w = hd_worker_scratch(j, false, worker);
-    char *out = hd_rows_of(j, &p, j->arrays->out, j->out, p.h);
 
+    if (j->bf16)
+        j->bf16->queries(w.q, j->D, (const void *)hd_input(j, p.q, begin * j->q.row), j->q.row,
+                         end - begin, j->D);
     if (j->opts->weight == HEED_WEIGHT_SILU)
         hd_inverses(j, &p, begin, end, w.max);
     for (int64_t t = begin, rows; t < end; t += rows) {
         rows = hd_rows_at(j, &p, t, end);
         struct hd_span seen = hd_keys_seen(j, &p, t, t + rows, 0, p.S);
         if (seen.from >= seen.to)
-            clear_blind(j, &w, t, rows, hd_item(j, out, t * j->out.row));
+            clear_blind(j, &p, &w, t, rows);
     }
     walk(j, &p, &w, begin, end, add_tile);
-    if (j->softmax)
-        j->kernel->finish(end - begin, w.max, w.sum, w.max, hd_item(j, out, begin * j->out.row),
-                          j->out.row, j->E);
+    finish(j, &p, &w, begin, end);
     if (j->softmax && j->arrays->lse)
         memcpy(hd_item(j, j->arrays->lse, p.h * j->rows + p.row + begin), w.max,
                (size_t)(end - begin) * j->item);

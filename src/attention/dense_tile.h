@@ -8,6 +8,7 @@
 
 #include "attention/dense.h"
 #include "kernel/attention.h"
+#include "kernel/attention_bf16.h"
 
 #define HD_CHUNK 256 /* queries of one forward task */
 /* Tiles are at most so large; blocks of queries and keys are cut as equal as can be below that. The
@@ -33,7 +34,9 @@ struct hd_diagonals {
 
 struct hd_job {
     const struct hd_attention_kernels *kernel;
-    size_t item;
+    const struct hd_attention_bf16 *bf16; /* or NULL: q, k, v and out are used as they lie */
+    void (*product)(const struct hd_product *p);
+    size_t item, input; /* bytes of a number, and of one in q, k, v and out */
     const heed_attention_opts *opts;
     const heed_attention_arrays *arrays;
     int64_t B, H, key_heads, D, E, T_max, S_max;
@@ -74,8 +77,9 @@ struct hd_span {
 
 /* Parts of a worker's scratch. */
 struct hd_scratch {
-    char *kt, *vt; /* a block of keys and values, turned */
+    char *kt, *vt; /* a block of keys and values, turned; of bfloat16, what its kernels make of them */
     int64_t key;   /* the first of the block */
+    char *q, *out; /* of bfloat16: what they make of a chunk of queries, and its results in float32 */
     char *s, *dp;  /* tiles */
     int32_t *bucket;
     char *max, *sum; /* per query of a chunk; backward: max holds delta of all. Where weights are not
@@ -87,6 +91,18 @@ struct hd_scratch {
 static inline char *hd_item(const struct hd_job *j, const void *base, int64_t index)
 {
     return (char *)base + (int64_t)j->item * index;
+}
+
+/* The same in q, k, v, out and their gradients. */
+static inline char *hd_input(const struct hd_job *j, const void *base, int64_t index)
+{
+    return (char *)base + (int64_t)j->input * index;
+}
+
+/* n rounded up to whole vectors. */
+static inline int64_t hd_padded(int64_t n)
+{
+    return (n + HD_TILE_PAD - 1) / HD_TILE_PAD * HD_TILE_PAD;
 }
 
 static inline double hd_get(const struct hd_job *j, const void *array, int64_t i)
@@ -114,7 +130,8 @@ struct hd_pair hd_pair_of(const struct hd_job *j, int64_t b, int64_t h, bool bac
 /* The pair's rows in an array like out or one of the inputs; h of a key's head where it is of keys. */
 char *hd_rows_of(const struct hd_job *j, const struct hd_pair *p, const void *array,
                  struct hd_strides s, int64_t h);
-/* Turns keys for the tiles to come; with values where there is room for them. */
+/* Turns keys for the tiles to come, with values where there is room for them; of bfloat16 both become
+ * factors. */
 void hd_turn(const struct hd_job *j, const struct hd_pair *p, struct hd_scratch *w,
              struct hd_span keys);
 struct hd_tile hd_tile_of(const struct hd_job *j, const struct hd_pair *p, void *s, int64_t t,

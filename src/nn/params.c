@@ -20,6 +20,8 @@ heed_status heed_params_new(heed_dtype dtype, uint64_t seed, heed_params **out)
 {
     heed_params *params;
 
+    if (dtype == HEED_BF16)
+        return hd_fail(HEED_E_ARG, "params: bfloat16 is for the plain calls of attention alone");
     if (dtype != HEED_F32 && dtype != HEED_F64)
         return hd_fail(HEED_E_ARG, "params: %d is no element type", (int)dtype);
     params = hd_alloc(1, sizeof *params);

@@ -112,6 +112,8 @@ static heed_status shape_set(heed_tensor *x, heed_dtype dtype, const int64_t *di
 {
     size_t size = dtype == HEED_F32 ? sizeof(float) : sizeof(double);
 
+    if (dtype == HEED_BF16)
+        return hd_fail(HEED_E_ARG, "tensor: bfloat16 is for the plain calls of attention alone");
     if (dtype != HEED_F32 && dtype != HEED_F64)
         return hd_fail(HEED_E_ARG, "tensor: %d is no element type", (int)dtype);
     if (rank < 0 || rank > HEED_RANK_MAX)

@@ -22,7 +22,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define NA_ARRAYS_MAX 32
+#define NA_ARRAYS_MAX 48
 #define NA_WIDTH_MAX 128 /* of a query or key */
 #define NA_FAR 800       /* positions on either side of 0 */
 
@@ -37,6 +37,7 @@ struct na_call {
     int64_t key_heads, group;
     bool biased, timed, padded;
     int64_t theta; /* numbers of it for one head */
+    double slack; /* 0, or of results made of bfloat16 what they may be off by, relative to a mass */
     void *map[NA_ARRAYS_MAX];
     size_t map_bytes[NA_ARRAYS_MAX];
     int maps;
@@ -668,11 +669,18 @@ static inline void na_backward(const struct na_call *c, const struct na_sequence
 }
 
 /* |got - want| within the rounding of n additions, each relative to the mass. */
-static inline bool na_near(const struct na_call *c, double got, struct na_value want, int64_t n)
+static inline bool na_within(const struct na_call *c, double got, struct na_value want, int64_t n,
+                             double more)
 {
     double u = c->a.dtype == HEED_F32 ? (double)FLT_EPSILON / 2 : DBL_EPSILON / 2;
     double tiny = c->a.dtype == HEED_F32 ? (double)FLT_MIN : DBL_MIN;
-    return fabs(got - want.value) <= 2 * (double)(n + 24) * u * want.mass + (double)(n + 1) * tiny;
+    double bound = 2 * (double)(n + 24) * u * want.mass + (double)(n + 1) * tiny;
+    return fabs(got - want.value) <= bound + more;
+}
+
+static inline bool na_near(const struct na_call *c, double got, struct na_value want, int64_t n)
+{
+    return na_within(c, got, want, n, c->slack * want.mass);
 }
 
 /* The shape, so that a failure can be read. */

@@ -118,6 +118,9 @@ static void test_shapes(void **state)
     assert_int_equal(heed_tensor_new_in(tape, HEED_F64, (int64_t[]){1 << 30, 1 << 30, 4}, 3, &none),
                      HEED_E_RANGE);
     assert_int_equal(heed_tensor_new_in(tape, (heed_dtype)7, (int64_t[]){1}, 1, &none), HEED_E_ARG);
+    assert_int_equal(heed_tensor_new_in(tape, HEED_BF16, (int64_t[]){1}, 1, &none), HEED_E_ARG);
+    assert_string_equal(heed_error_message(),
+                        "tensor: bfloat16 is for the plain calls of attention alone");
     assert_null(none);
 
     heed_tensor *empty;
