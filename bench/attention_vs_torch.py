@@ -188,7 +188,7 @@ def torch_settings(shape, dtype):
     B, H, L, _ = shape
     yield "fused, (B, H, L, D)", SDPBackend.FLASH_ATTENTION, True
     yield "fused, (B, L, H, D)", SDPBackend.FLASH_ATTENTION, False
-    if B * H * L * L <= 1 << 25 and dtype == torch.float32:  # beyond, its score matrices cost memory and time both
+    if B * H * L * L <= 1 << 25:  # beyond, its score matrices cost memory and time both
         yield "unfused, (B, H, L, D)", SDPBackend.MATH, True
 
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * `heed bench attention`: the attention kernels on plain arrays, forward, and forward with
- * backward. Operations are counted as the formula needs them: two products forward, five more
- * backward, half of each where causal. */
+ * backward; on bfloat16 arrays forward, as a share of the same float32 peak. Operations are counted
+ * as the formula needs them: two products forward, five more backward, half of each where causal. */
 #include "cli/bench.h"
 #include "cli/commands.h"
 #include "base/limits.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "heed/attention.h"
+#include "kernel/kernel.h"
 
 struct attention_options {
     int64_t threads;
@@ -78,6 +79,23 @@ static heed_status fill(struct job *job, const struct shape *s, hd_arena *arena)
     return HEED_OK;
 }
 
+/* The same arrays in bfloat16. */
+static heed_status narrow(struct job *job, const struct shape *s, hd_arena *arena)
+{
+    size_t count = (size_t)(s->B * s->L * s->H * s->D);
+    const void **inputs[] = {&job->arrays.q, &job->arrays.k, &job->arrays.v};
+
+    for (int i = 0; i < 3; i++) {
+        uint16_t *x = hd_arena_alloc(arena, count, sizeof *x);
+        if (!x)
+            return hd_fail(HEED_E_NOMEM, "bench: no memory for attention");
+        hd_kernels_bf16()->from_f32(x, *inputs[i], count);
+        *inputs[i] = x;
+    }
+    job->arrays.dtype = HEED_BF16; /* out has room for twice as much */
+    return HEED_OK;
+}
+
 /* Scratch of one's own, as somebody has who calls often. */
 static heed_status add_scratch(struct job *job, hd_arena *arena)
 {
@@ -98,18 +116,20 @@ static void report(const struct hd_cli *cli, struct hd_json_writer *json, const 
     double operations =
         (job->backward ? 3.5 : 1) * 4 * (double)(s->B * s->H) * pairs * (double)s->D;
     const char *pass = job->backward ? "forward_backward" : "forward";
+    const char *dtype = job->arrays.dtype == HEED_BF16 ? "bfloat16" : "float32";
 
     if (!cli->json) {
         printf(
-            "%-8s (%3lld, %lld, %4lld, %2lld) %-6s %-16s  %9.3f ms  %6.1f GF/s  %3.0f %% of peak\n",
-            "dense", (long long)s->B, (long long)s->H, (long long)s->L, (long long)s->D,
+            "%-8s %-8s (%3lld, %lld, %4lld, %2lld) %-6s %-16s  %9.3f ms  %6.1f GF/s  %3.0f %% of "
+            "peak\n",
+            "dense", dtype, (long long)s->B, (long long)s->H, (long long)s->L, (long long)s->D,
             job->opts.causal ? "causal" : "", pass, timing->ms, operations / timing->ms * 1e-6,
             100 * operations / timing->ms * 1e-6 / peak);
         return;
     }
     hd_json_begin_object(json, NULL);
     hd_json_put_text(json, "form", "dense");
-    hd_json_put_text(json, "dtype", "float32");
+    hd_json_put_text(json, "dtype", dtype);
     hd_json_put_int(json, "B", s->B);
     hd_json_put_int(json, "H", s->H);
     hd_json_put_int(json, "L", s->L);
@@ -121,7 +141,7 @@ static void report(const struct hd_cli *cli, struct hd_json_writer *json, const 
     hd_json_end(json);
 }
 
-/* All four rows of one shape. */
+/* All six rows of one shape: forward, both passes, forward in bfloat16. */
 static heed_status time_shape(const struct hd_cli *cli, struct hd_json_writer *json,
                               const struct shape *s, heed_pool *pool, double seconds, double peak)
 {
@@ -130,11 +150,14 @@ static heed_status time_shape(const struct hd_cli *cli, struct hd_json_writer *j
     heed_status status =
         arena ? fill(&job, s, arena) : hd_fail(HEED_E_NOMEM, "bench: no memory for attention");
 
-    for (int i = 0; status == HEED_OK && i < 4; i++) {
+    for (int i = 0; status == HEED_OK && i < 6; i++) {
         struct hd_timing timing;
         job.opts.causal = i & 1;
-        job.backward = i & 2;
-        status = add_scratch(&job, arena);
+        job.backward = i / 2 == 1;
+        if (i == 4)
+            status = narrow(&job, s, arena);
+        if (status == HEED_OK)
+            status = add_scratch(&job, arena);
         if (status == HEED_OK)
             status = hd_bench_runs(run, &job, seconds, &timing);
         if (status == HEED_OK)
