@@ -65,6 +65,14 @@ HEED_API const char *heed_status_text(heed_status status);
 /** The exit code with which a program should end: 0 done, 1 failed, 2 misused. */
 HEED_API int heed_status_exit_code(heed_status status);
 
+/* Returns from a function that itself returns a heed_status where a call has failed. */
+#define HEED_TRY(call)                                                                             \
+    do {                                                                                           \
+        heed_status heed_try_ = (call);                                                            \
+        if (heed_try_ != HEED_OK)                                                                  \
+            return heed_try_;                                                                      \
+    } while (0)
+
 /**
  * This thread's last error: subject: what is wrong, with the numbers. Valid until the thread's next
  * failing call. Empty before the first failure.

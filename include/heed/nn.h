@@ -46,6 +46,18 @@ HEED_API HEED_CHECKED heed_status heed_params_replica(heed_params *origin, heed_
 HEED_API HEED_CHECKED heed_status heed_params_reduce(heed_params *origin, heed_params **replica,
                                                      int count, heed_pool *pool);
 
+/** The weights of layers under a prefix: of an embedding `prefix.table` (V, C), drawn from N(0, 1); of
+ * a linear layer `prefix.weight` by Xavier's rule and `prefix.bias`, zeros; of a norm `prefix.gain`,
+ * ones, and `prefix.bias`, zeros. b and bias NULL: without. */
+HEED_API HEED_CHECKED heed_status heed_embedding_init(heed_params *params, const char *prefix,
+                                                      int64_t V, int64_t C, heed_tensor **table);
+HEED_API HEED_CHECKED heed_status heed_linear_init(heed_params *params, const char *prefix,
+                                                   int64_t outputs, int64_t inputs,
+                                                   heed_tensor **w, heed_tensor **b);
+HEED_API HEED_CHECKED heed_status heed_norm_init(heed_params *params, const char *prefix,
+                                                 int64_t width, heed_tensor **gain,
+                                                 heed_tensor **bias);
+
 /* ---- layers. x (N, C), N rows of any meaning; results are new tensors on the tape. */
 /** out[i] = scale table[ids[i]]; an id of -1 gives a row of zeros. The ids are copied. */
 HEED_API HEED_CHECKED heed_status heed_embedding(heed_tape *tape, heed_tensor *table,
@@ -88,6 +100,86 @@ HEED_API HEED_CHECKED heed_status heed_dropout(heed_tape *tape, heed_tensor *x, 
 HEED_API HEED_CHECKED heed_status heed_dropout_add(heed_tape *tape, heed_tensor *x, heed_tensor *y,
                                                    double p, heed_tensor **out);
 
+/** Probabilities: each row exp(x) / sum exp(x). */
+HEED_API HEED_CHECKED heed_status heed_softmax(heed_tape *tape, heed_tensor *x, heed_tensor **out);
+/** Side by side along the last axis: x[i] (N, C_i) to (N, sum C_i). The list is copied. */
+HEED_API HEED_CHECKED heed_status heed_concat(heed_tape *tape, heed_tensor *const *x, int count,
+                                              heed_tensor **out);
+/** out[i] = a[i] x[i]: each row times a number of its own; a has as many elements as x rows. */
+HEED_API HEED_CHECKED heed_status heed_scale_rows(heed_tape *tape, heed_tensor *x, heed_tensor *a,
+                                                  heed_tensor **out);
+
+/* ---- layers over sequences. */
+/* Which rows of x belong together, in their order. NULL: x is (B, T, C), nothing of it is padding.
+ * Borrowed until heed_tape_reset(). */
+typedef struct heed_sequences {
+    /* Ragged, without padding: x is (N, C), sequence b its rows [offsets[b], offsets[b + 1]);
+     * offsets[0] is 0 and offsets[count] is N. */
+    const int64_t *offsets;
+    int64_t count;
+    /* Padded: x is (B, T, C), sequence b the first lengths[b] of its T rows. */
+    const int64_t *lengths;
+    uint64_t reserved[2];
+} heed_sequences;
+
+/** out (B, C): the mean of each sequence's rows; of an empty one zeros. */
+HEED_API HEED_CHECKED heed_status heed_mean_pool(heed_tape *tape, heed_tensor *x,
+                                                 const heed_sequences *sequences,
+                                                 heed_tensor **out);
+/**
+ * The rows of each sequence summed by a softmax over their scores:
+ *
+ *     w_s = exp(scores_s) / sum_r exp(scores_r)      out_b = sum_s w_s x_s      s, r in sequence b
+ *
+ * Shapes   x as `sequences` says   scores: a number for each row of x   out (B, C)
+ *          weights NULL, or receives w, x's shape without C; 0 at padding. A picture: no gradient
+ *          flows back through it.
+ * Values   an empty sequence, or one whose scores are all -INFINITY, gives zeros
+ * Errors   HEED_E_SHAPE, HEED_E_ARG  shapes, offsets or lengths do not agree; the message says which
+ * Cost     O(rows C)
+ */
+HEED_API HEED_CHECKED heed_status heed_softmax_pool(heed_tape *tape, heed_tensor *x,
+                                                    heed_tensor *scores,
+                                                    const heed_sequences *sequences,
+                                                    heed_tensor **out, heed_tensor **weights);
+
+/* Gates in the order i, f, g, o, H rows of each: PyTorch's weight_ih, weight_hh, and the sum of its
+ * two biases. */
+typedef struct heed_lstm_weights {
+    heed_tensor *input;  /* (4 H, C) */
+    heed_tensor *hidden; /* (4 H, H) */
+    heed_tensor *bias;   /* (4 H), or NULL */
+} heed_lstm_weights;
+
+/** `prefix.input` and `prefix.hidden`, uniform within 1 / sqrt(H), and `prefix.bias`: zeros, but ones
+ * at the forget gate, so that cells remember at first (Jozefowicz 2015). */
+HEED_API HEED_CHECKED heed_status heed_lstm_init(heed_params *params, const char *prefix, int64_t C,
+                                                 int64_t H, heed_lstm_weights *weights);
+
+/**
+ * Long short-term memory in one direction, each sequence from a state of zeros.
+ *
+ *     i, f, o = sigmoid(W x_t + U h_(t-1) + b)      c_t = f c_(t-1) + i g
+ *     g = tanh(W x_t + U h_(t-1) + b)               h_t = o tanh(c_t)
+ *
+ * Shapes   x (N, C) with offsets, else (B, T, C); out like x with H for C: h_t. Zeros at padding.
+ *          reverse: from each sequence's last row to its first. Two of them beside each other,
+ *          heed_concat() of one and a reverse one, are a BiLSTM. The state after each sequence is the
+ *          row heed_embedding() picks from out (N, H) by number: offsets[b + 1] - 1, or offsets[b]
+ *          where reverse.
+ * Memory   the gates and the cells of all rows are kept for the backward, 5 H numbers a row
+ * Errors   HEED_E_SHAPE, HEED_E_ARG  weights, offsets or lengths do not agree; the message says which
+ * Threads  tape: confined. Tasks are blocks of 16 sequences, so the bits do not depend on the pool.
+ * Cost     O(rows H (C + H)); the input's part is one product over all rows, the state's one product
+ *          per step over the sequences that still run
+ * Source   Hochreiter, Schmidhuber 1997, "Long Short-Term Memory"; Gers, Schmidhuber, Cummins 2000,
+ *          "Learning to Forget", eq. 2 to 6 without peepholes.
+ */
+HEED_API HEED_CHECKED heed_status heed_lstm(heed_tape *tape, heed_tensor *x,
+                                            const heed_lstm_weights *weights,
+                                            const heed_sequences *sequences, bool reverse,
+                                            heed_tensor **out);
+
 /* ---- losses: a single number, sum over rows times weight (1 / rows of the whole batch, say). */
 typedef struct heed_loss_opts {
     double weight;          /* of each row; 0: 1 / N */
@@ -126,6 +218,9 @@ HEED_API HEED_CHECKED heed_status heed_softmax_loss(heed_tape *tape, heed_tensor
                                                     const heed_loss_opts *opts,
                                                     heed_tensor **loss);
 
+/** How many rows have their largest logit at their label; a label of -1 is never right. */
+HEED_API int64_t heed_logits_right(const heed_tensor *logits, const int32_t *labels);
+
 /* ---- optimiser: Adam and AdamW, clipping, weight averaging. */
 typedef struct heed_adam_opts {
     double beta1, beta2; /* 0: 0.9, 0.999 */
@@ -151,6 +246,13 @@ HEED_API void heed_adam_free(heed_adam *adam);
  */
 HEED_API HEED_CHECKED heed_status heed_adam_step(heed_adam *adam, double rate, heed_pool *pool,
                                                  double *grad_norm);
+/**
+ * What most training loops do with a loss: heed_tape_backward(), heed_adam_step() on the tape's pool,
+ * heed_params_zero_grad(). Gradients are zeroed also where it fails.
+ * Errors   those of the two; nothing was changed
+ */
+HEED_API HEED_CHECKED heed_status heed_adam_learn(heed_adam *adam, heed_tape *tape,
+                                                  heed_tensor *loss, double rate);
 /** Swaps the weights and their average; twice is the identity. */
 HEED_API void heed_adam_swap_average(heed_adam *adam);
 HEED_API int64_t heed_adam_steps(const heed_adam *adam);

@@ -24,6 +24,7 @@
 #define HD_EXCLUDE_MAX 100000    /* items that one request may exclude by name */
 #define HD_HEADER_BYTES_MAX (16 << 20)          /* JSON header of a model file */
 #define HD_TENSORS_MAX 65536                    /* tensors in a model file */
+#define HD_NAME_BYTES_MAX 255       /* name of a layer's tensor, its prefix included: a path of a few words */
 #define HD_DIM_MAX (INT64_C(1) << 40)           /* one dimension of a tensor */
 #define HD_USERS_MAX INT64_C(2000000000)        /* indices are int32_t where there are many of them */
 #define HD_ITEMS_MAX INT64_C(100000000)

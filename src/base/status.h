@@ -8,12 +8,7 @@
 
 #include <stdarg.h>
 
-#define HD_TRY(expr)                                                                               \
-    do {                                                                                           \
-        heed_status hd_try_ = (expr);                                                              \
-        if (hd_try_ != HEED_OK)                                                                    \
-            return hd_try_;                                                                        \
-    } while (0)
+#define HD_TRY(expr) HEED_TRY(expr)
 
 /* Keeps `subject: what is wrong, with the numbers` as this thread's message and returns status. */
 heed_status hd_fail(heed_status status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

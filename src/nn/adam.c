@@ -225,6 +225,16 @@ heed_status heed_adam_step(heed_adam *adam, double rate, heed_pool *pool, double
     return HEED_OK;
 }
 
+heed_status heed_adam_learn(heed_adam *adam, heed_tape *tape, heed_tensor *loss, double rate)
+{
+    heed_status status = heed_tape_backward(tape, loss);
+
+    if (status == HEED_OK)
+        status = heed_adam_step(adam, rate, hd_tape_pool(tape), NULL);
+    heed_params_zero_grad(adam->params);
+    return status;
+}
+
 /* The numbers change places, not the pointers: replicas share the weights' memory. */
 void heed_adam_swap_average(heed_adam *adam)
 {

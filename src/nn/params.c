@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define PIECE_ITEMS INT64_C(16384) /* 64 KiB of float32: four such rows stay in a second cache */
@@ -152,6 +153,59 @@ heed_status heed_params_add(heed_params *params, const char *name, const int64_t
     fill(&p->tensor, hd_rng(params->seed, name_hash(name)), init, scale);
     param_keep(params, p);
     *tensor = &p->tensor;
+    return HEED_OK;
+}
+
+heed_status hd_params_prefix(char full[HD_NAME_BYTES_MAX + 1], const char *prefix,
+                             const char *name)
+{
+    int bytes = snprintf(full, HD_NAME_BYTES_MAX + 1, "%s.%s", prefix, name);
+
+    if (bytes < 0 || bytes > HD_NAME_BYTES_MAX)
+        return hd_fail(HEED_E_RANGE, "params: a name of more than %d bytes: %.32s...",
+                       HD_NAME_BYTES_MAX, full);
+    return HEED_OK;
+}
+
+heed_status hd_params_add_under(heed_params *params, const char *prefix, const char *name,
+                                const int64_t *dim, int rank, heed_init init, double scale,
+                                heed_tensor **tensor)
+{
+    char full[HD_NAME_BYTES_MAX + 1];
+
+    HD_TRY(hd_params_prefix(full, prefix, name));
+    return heed_params_add(params, full, dim, rank, init, scale, tensor);
+}
+
+heed_status heed_embedding_init(heed_params *params, const char *prefix, int64_t V, int64_t C,
+                                heed_tensor **table)
+{
+    return hd_params_add_under(params, prefix, "table", (int64_t[]){V, C}, 2, HEED_INIT_NORMAL, 1,
+                               table);
+}
+
+heed_status heed_linear_init(heed_params *params, const char *prefix, int64_t outputs,
+                             int64_t inputs, heed_tensor **w, heed_tensor **b)
+{
+    heed_tensor *weight;
+
+    HD_TRY(hd_params_add_under(params, prefix, "weight", (int64_t[]){outputs, inputs}, 2,
+                               HEED_INIT_XAVIER_UNIFORM, 1, &weight));
+    if (b)
+        HD_TRY(hd_params_add_under(params, prefix, "bias", &outputs, 1, HEED_INIT_ZEROS, 0, b));
+    *w = weight;
+    return HEED_OK;
+}
+
+heed_status heed_norm_init(heed_params *params, const char *prefix, int64_t width,
+                           heed_tensor **gain, heed_tensor **bias)
+{
+    heed_tensor *ones;
+
+    HD_TRY(hd_params_add_under(params, prefix, "gain", &width, 1, HEED_INIT_ONES, 0, &ones));
+    if (bias)
+        HD_TRY(hd_params_add_under(params, prefix, "bias", &width, 1, HEED_INIT_ZEROS, 0, bias));
+    *gain = ones;
     return HEED_OK;
 }
 

@@ -5,6 +5,7 @@
 #ifndef HD_PARAMS_H
 #define HD_PARAMS_H
 
+#include "base/limits.h"
 #include "base/memory.h"
 #include "heed/nn.h"
 
@@ -30,6 +31,14 @@ struct hd_piece {
     int64_t param, from, to;
 };
 struct hd_piece hd_params_piece(const heed_params *params, int64_t piece);
+
+/* `prefix.name`, for a layer within a layer. */
+HEED_CHECKED heed_status hd_params_prefix(char full[HD_NAME_BYTES_MAX + 1], const char *prefix,
+                                          const char *name);
+/* heed_params_add() of `prefix.name`: what layers with several tensors are made of. */
+HEED_CHECKED heed_status hd_params_add_under(heed_params *params, const char *prefix,
+                                             const char *name, const int64_t *dim, int rank,
+                                             heed_init init, double scale, heed_tensor **tensor);
 
 /* heed_params_load() from a file that is open already, for who reads its metadata first. */
 struct hd_safetensors;

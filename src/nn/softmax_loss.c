@@ -160,3 +160,16 @@ heed_status heed_softmax_loss(heed_tape *tape, heed_tensor *logits, const int32_
     *loss = rec.loss;
     return HEED_OK;
 }
+
+int64_t heed_logits_right(const heed_tensor *logits, const int32_t *labels)
+{
+    const struct hd_kernels *k = hd_kernels_of(logits);
+    int64_t right = 0, N = hd_rows(logits), V = hd_cols(logits);
+
+    for (int64_t i = 0; i < N; i++) {
+        const void *row = hd_row(logits, k->item_bytes, i);
+        if (labels[i] >= 0 && labels[i] < V)
+            right += hd_number(k, row, labels[i]) >= k->max(row, (size_t)V);
+    }
+    return right;
+}
