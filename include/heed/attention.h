@@ -8,7 +8,7 @@
 #ifndef HEED_ATTENTION_H
 #define HEED_ATTENTION_H
 
-#include "heed/tensor.h"
+#include "heed/nn.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -289,7 +289,158 @@ HEED_API HEED_CHECKED heed_status heed_temper(heed_tape *tape, heed_tensor *q, h
 
 /* ---- a cache of keys and values */
 
-/* ---- layers: what has weights of its own */
+/* ---- layers: what has weights of its own. Weights are borrowed until heed_tape_reset(); an _init
+ * draws them into a heed_params under `prefix.`, which owns them. */
+
+/* Projections around attention: H heads of width D for queries and keys, E for values, and G heads of
+ * keys and values, as many as queries' or fewer (Ainslie 2023). D and G follow from the shapes:
+ * D = rows of q / heads, G = rows of k / D, E = rows of v / G. */
+typedef struct heed_multihead_weights {
+    int64_t heads;                              /* H */
+    heed_tensor *q, *k, *v;                     /* (H D, C)  (G D, S's C)  (G E, S's C) */
+    heed_tensor *o;                             /* (C, H E), or NULL: the heads side by side */
+    heed_tensor *q_bias, *k_bias, *v_bias, *o_bias; /* (rows of its matrix), each may be NULL */
+    heed_attention_learned learned;             /* position, time and score, as heed_attention() */
+} heed_multihead_weights;
+
+typedef struct heed_multihead_shape {
+    int64_t width;         /* C, of x and of the result */
+    int64_t context_width; /* of what keys and values are made of; 0: width */
+    int64_t heads;
+    int64_t kv_heads;   /* divides heads; 0: heads */
+    int64_t head_width; /* D and E; 0: width / heads */
+    bool no_bias;
+    uint64_t reserved[4];
+} heed_multihead_shape;
+
+/** `prefix.q`, `.k`, `.v`, `.o` by Xavier's rule, and `prefix.q_bias` and so on, zeros. Nothing is
+ * learned beside them (weights->learned is all NULL): that is the caller's to add.
+ * Errors   HEED_E_ARG  heads do not divide the width, or kv_heads the heads */
+HEED_API HEED_CHECKED heed_status heed_multihead_init(heed_params *params, const char *prefix,
+                                                      const heed_multihead_shape *shape,
+                                                      heed_multihead_weights *weights);
+
+/**
+ * Multi-head attention, self (context NULL) or cross.
+ *
+ *     out = [head_1 .. head_H] W_o^T + b_o      head_h = attention(x W_q^T + b_q, y W_k^T + b_k,
+ *                                               y W_v^T + b_v) of head h, y the context or x
+ *
+ * Shapes   x (N, C), and context (N, its C), with opts->offsets; else x (B, T, C) and context
+ *          (B, S, its C). out like x, with the rows of o for C.
+ *          attention_weights NULL, or receives (B, H, T, S), as heed_attention() has them
+ * Memory, Errors, Threads  as heed_attention(); HEED_E_ARG also where q, k or v is missing or heads
+ *          do not divide their rows
+ * Cost     four products, O(rows C H D), and attention's
+ * Source   Vaswani et al. 2017, section 3.2.2; Ainslie et al. 2023, "GQA", section 2.2.
+ */
+HEED_API HEED_CHECKED heed_status heed_multihead(heed_tape *tape, heed_tensor *x,
+                                                 heed_tensor *context,
+                                                 const heed_multihead_weights *weights,
+                                                 const heed_attention_opts *opts, heed_tensor **out,
+                                                 heed_tensor **attention_weights);
+
+/* Of a block: a norm before attention, one before the two wide layers. Biases and gains may be NULL. */
+typedef struct heed_transformer_weights {
+    heed_tensor *norm_gain, *norm_bias; /* (C) */
+    heed_multihead_weights attention;
+    heed_tensor *wide_norm_gain, *wide_norm_bias; /* (C) */
+    heed_tensor *up, *up_bias;                    /* (wide, C), (wide) */
+    heed_tensor *down, *down_bias;                /* (C, wide), (C) */
+} heed_transformer_weights;
+
+/** `prefix.norm.gain`, `prefix.attention.q`, `prefix.wide_norm.gain`, `prefix.up.weight`,
+ * `prefix.down.weight` and so on. wide: as a rule 4 times the width. */
+HEED_API HEED_CHECKED heed_status heed_transformer_init(heed_params *params, const char *prefix,
+                                                        const heed_multihead_shape *shape,
+                                                        int64_t wide,
+                                                        heed_transformer_weights *weights);
+
+/**
+ * A block of the transformer, norms first: an encoder's, or with opts->causal a decoder's.
+ *
+ *     y = x + dropout(multihead(norm(x)))      out = y + dropout(W_down gelu(W_up norm(y)))
+ *
+ * Shapes   x and attention_weights as heed_multihead() has them; out like x
+ * Values   dropout: the share that is left out, 0 <= p < 1; opts->dropout is that of the attention
+ * Memory, Errors, Threads  as heed_multihead()
+ * Source   Vaswani et al. 2017, section 3.1; the norms' place is Xiong et al. 2020, "On Layer
+ *          Normalization in the Transformer Architecture", figure 1b.
+ */
+HEED_API HEED_CHECKED heed_status heed_transformer_block(heed_tape *tape, heed_tensor *x,
+                                                         const heed_transformer_weights *weights,
+                                                         const heed_attention_opts *opts,
+                                                         double dropout, heed_tensor **out,
+                                                         heed_tensor **attention_weights);
+
+/* Of additive pooling: A numbers of each position, and the context vector that rates them. */
+typedef struct heed_additive_weights {
+    heed_tensor *w, *b; /* (A, C); (A) or NULL */
+    heed_tensor *v;     /* (A) */
+} heed_additive_weights;
+
+/** `prefix.w` and `prefix.v` by Xavier's rule, `prefix.b` zeros. */
+HEED_API HEED_CHECKED heed_status heed_additive_init(heed_params *params, const char *prefix,
+                                                     int64_t C, int64_t A,
+                                                     heed_additive_weights *weights);
+
+/**
+ * Additive attention as pooling: one row for each sequence.
+ *
+ *     score_s = v' tanh(W x_s + b)      out_b = sum_s softmax_s(score_s) x_s      s in sequence b
+ *
+ * Shapes   x (N, C) with offsets, else (B, T, C)   out (B, C)
+ *          attention_weights NULL, or receives each row's, (N) or (B, T); 0 at padding
+ * Values   an empty sequence gives zeros
+ * Errors   HEED_E_SHAPE, HEED_E_ARG  weights, offsets or lengths do not agree; the message says which
+ * Cost     O(rows A C)
+ * Source   Bahdanau, Cho, Bengio 2015, eq. 5 and 6; Yang et al. 2016, "Hierarchical Attention
+ *          Networks", eq. 5 to 7.
+ */
+HEED_API HEED_CHECKED heed_status heed_additive_pool(heed_tape *tape, heed_tensor *x,
+                                                     const heed_additive_weights *weights,
+                                                     const heed_sequences *sequences,
+                                                     heed_tensor **out,
+                                                     heed_tensor **attention_weights);
+
+/**
+ * A gate of one number per row, as for an item of a history: out_i = sigmoid(theta' phi_i + bias) x_i.
+ * Shapes   x (N, C)   phi (N, F): what the gate looks at, x itself or features of the pair
+ *          theta (F)   bias (1), or NULL   out like x
+ */
+HEED_API HEED_CHECKED heed_status heed_gate(heed_tape *tape, heed_tensor *x, heed_tensor *phi,
+                                            heed_tensor *theta, heed_tensor *bias,
+                                            heed_tensor **out);
+
+/* Of cross-modal attention: the attention, whose result must be as wide as x, and the gate. */
+typedef struct heed_cross_modal_weights {
+    heed_multihead_weights attention;
+    heed_tensor *gate, *gate_bias; /* (C, 2 C); (C) or NULL */
+} heed_cross_modal_weights;
+
+/** The attention under `prefix.attention`, shape->context_width being the other modality's, and
+ * `prefix.gate` by Xavier's rule, `prefix.gate_bias` zeros: half open. */
+HEED_API HEED_CHECKED heed_status heed_cross_modal_init(heed_params *params, const char *prefix,
+                                                        const heed_multihead_shape *shape,
+                                                        heed_cross_modal_weights *weights);
+
+/**
+ * One modality looks at another, and a gate decides, number by number, how much of it to take:
+ *
+ *     a = multihead(x, other)      out = x + sigmoid(W_g [x, a] + b_g) a
+ *
+ * Shapes   x (B, T, C), other (B, S, its C): words and picture regions, say; out like x.
+ *          attention_weights NULL, or receives (B, H, T, S)
+ * Memory, Errors, Threads  as heed_multihead()
+ * Source   Lu et al. 2019, "ViLBERT", section 3.1 (co-attention: queries of one modality, keys and
+ *          values of the other); the gate is Arevalo et al. 2017, "Gated Multimodal Units", eq. 4.
+ */
+HEED_API HEED_CHECKED heed_status heed_cross_modal(heed_tape *tape, heed_tensor *x,
+                                                   heed_tensor *other,
+                                                   const heed_cross_modal_weights *weights,
+                                                   const heed_attention_opts *opts,
+                                                   heed_tensor **out,
+                                                   heed_tensor **attention_weights);
 
 #ifdef __cplusplus
 }

@@ -25,15 +25,18 @@ import sys
 
 try:
     import torch
+    from torch.func import functional_call
     from torch.nn import functional as F
+    from torch.nn.utils import rnn
 except ImportError:
     print("skipped: no PyTorch")
     sys.exit(77)
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench"))
-from attention_vs_torch import Opts as AttentionOpts  # noqa: E402
+from attention_vs_torch import Opts  # noqa: E402
 
 I64, PTR, DOUBLE = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
+LEARNED = 3  # tables in heed_attention_learned
 BOUND = {torch.float64: 1e-10, torch.float32: 2e-5}
 
 
@@ -59,6 +62,42 @@ class AdamOpts(ctypes.Structure):
     _fields_ += [("reserved", ctypes.c_uint64 * 4)]
 
 
+class Sequences(ctypes.Structure):
+    """heed_sequences of heed/nn.h."""
+
+    _fields_ = [("offsets", PTR), ("count", I64), ("lengths", PTR), ("reserved", ctypes.c_uint64 * 2)]
+
+
+def pointers(*fields):
+    """A struct of pointers to tensors under these names, filled from a dictionary; others stay NULL."""
+
+    class Struct(ctypes.Structure):
+        _fields_ = [(field, PTR) for field in fields]
+
+    return lambda tensors: Struct(**{name: ctypes.cast(t, PTR) for name, t in tensors.items()})
+
+
+PROJECTIONS = "q k v o q_bias k_bias v_bias o_bias".split()
+lstm_weights = pointers("input", "hidden", "bias")
+additive_weights = pointers("w", "b", "v")
+
+
+class Multihead(ctypes.Structure):
+    """heed_multihead_weights of heed/attention.h."""
+
+    _fields_ = [("heads", I64)] + [(name, PTR) for name in PROJECTIONS] + [("learned", PTR * LEARNED)]
+
+    def __init__(self, heads, tensors):
+        super().__init__(heads=heads, **{name: ctypes.cast(t, PTR) for name, t in tensors.items()})
+
+
+class Transformer(ctypes.Structure):
+    """heed_transformer_weights of heed/attention.h."""
+
+    _fields_ = [("norm_gain", PTR), ("norm_bias", PTR), ("attention", Multihead), ("wide_norm_gain", PTR),
+                ("wide_norm_bias", PTR), ("up", PTR), ("up_bias", PTR), ("down", PTR), ("down_bias", PTR)]
+
+
 class Heed:
     def __init__(self, path):
         self.lib = ctypes.CDLL(path)
@@ -81,9 +120,9 @@ class Heed:
              ctypes.c_int(x.dim()), ctypes.c_bool(wants), ctypes.byref(out))
         return out
 
-    def op(self, name, *args):
+    def op(self, name, *args, last=()):
         out = ctypes.POINTER(Tensor)()
-        self(name, self.tape, *args, ctypes.byref(out))
+        self(name, self.tape, *args, ctypes.byref(out), *last)
         return out
 
     def backward(self, out, dout):
@@ -154,6 +193,156 @@ def layers(rng, dtype):
            lambda t: scale * torch.cat((t, t.new_zeros(1, C)))[ids.long()])
 
 
+    yield ("softmax", [3 * new(N, C)], lambda h, x: h.op("heed_softmax", x), lambda x: x.softmax(1))
+    yield ("concat", [new(N, C), new(N, O)],
+           lambda h, *x: h.op("heed_concat", (ctypes.POINTER(Tensor) * 2)(*x), ctypes.c_int(2)),
+           lambda *x: torch.cat(x, 1))
+
+
+class Batch:
+    """Random sequences of at least one row, ragged or padded, for heed; and as (B, T, ...) for PyTorch."""
+
+    def __init__(self, rng, longest):
+        self.lengths = [size(rng, longest) for _ in range(size(rng, 40))]
+        self.ragged, self.T = rng.random() < 0.5, max(self.lengths)
+        self.B, self.rows = len(self.lengths), sum(self.lengths)
+        self.numbers = torch.tensor([sum(self.lengths[:b]) for b in range(self.B + 1)] if self.ragged else self.lengths)
+        self.by = Sequences(**({"offsets": self.numbers.data_ptr(), "count": self.B} if self.ragged
+                               else {"lengths": self.numbers.data_ptr()}))
+        self.seen = torch.arange(self.T) < torch.tensor(self.lengths)[:, None]
+
+    def new(self, C, dtype):
+        return torch.randn(*((self.rows, C) if self.ragged else (self.B, self.T, C)), dtype=dtype)
+
+    def opts(self, causal):
+        if self.ragged:
+            return Opts(causal=causal, offsets=self.numbers.data_ptr(), sequences=self.B)
+        return Opts(causal=causal, lengths=self.numbers.data_ptr())
+
+    def padded(self, x):
+        return rnn.pad_sequence(x.split(self.lengths), batch_first=True) if self.ragged else x
+
+    def back(self, y):
+        return y[self.seen] if self.ragged else y
+
+
+def lstm(rng, dtype):
+    """One direction, or two beside each other; PyTorch's second bias is zero."""
+    batch, C, H, ways = Batch(rng, 20), size(rng, 40), size(rng, 40), rng.choice((1, 2))
+    inputs = [batch.new(C, dtype)]
+    for _ in range(ways):
+        inputs += [torch.randn(*dim, dtype=dtype) / math.sqrt(H) for dim in ((4 * H, C), (4 * H, H), (4 * H,))]
+
+    def ours(heed, x, *w):
+        out = [heed.op("heed_lstm", x, ctypes.byref(lstm_weights(dict(zip(("input", "hidden", "bias"), w[3 * i :])))),
+                       ctypes.byref(batch.by), ctypes.c_bool(i == 1)) for i in range(ways)]
+        return out[0] if ways == 1 else heed.op("heed_concat", (ctypes.POINTER(Tensor) * 2)(*out), ctypes.c_int(2))
+
+    def theirs(x, *w):
+        layer = torch.nn.LSTM(C, H, batch_first=True, bidirectional=ways == 2, dtype=torch.float64)
+        zero = torch.zeros(4 * H, dtype=torch.float64)
+        layer._flat_weights = [t for i in range(ways) for t in (*w[3 * i : 3 * i + 3], zero)]
+        packed = rnn.pack_padded_sequence(batch.padded(x), batch.lengths, batch_first=True, enforce_sorted=False)
+        return batch.back(rnn.pad_packed_sequence(layer(packed)[0], batch_first=True)[0])
+
+    return f"lstm, {ways} directions", inputs, ours, theirs
+
+
+def projections(rng, C, X, biased, dtype):
+    """Those of PROJECTIONS: with biases, or without."""
+    w = [torch.randn(C, n, dtype=dtype) / math.sqrt(n) for n in (C, X, X, C)]
+    return w + ([torch.randn(C, dtype=dtype) for _ in range(4)] if biased else [None] * 4)
+
+
+def module_weights(w, same, prefix=""):
+    """What nn.MultiheadAttention calls them."""
+    q, k, v, o, *bias = w
+    out = {"out_proj.weight": o}
+    if same:
+        out["in_proj_weight"] = torch.cat((q, k, v))
+    else:
+        out.update(q_proj_weight=q, k_proj_weight=k, v_proj_weight=v)
+    if bias[0] is not None:
+        out.update({"in_proj_bias": torch.cat(bias[:3]), "out_proj.bias": bias[3]})
+    return {prefix + name: x for name, x in out.items()}
+
+
+def there(names, tensors):
+    """A NULL tensor is left out."""
+    return {name: t for name, t in zip(names, tensors) if t}
+
+
+def multihead(rng, dtype):
+    """nn.MultiheadAttention: self, ragged or padded; or cross over another width."""
+    H, D, biased, cross = rng.choice((1, 2, 4)), size(rng, 16), rng.random() < 0.5, rng.random() < 0.4
+    C, B = H * D, size(rng, 6)
+    if cross:
+        X, T, S = size(rng, 40), size(rng, 30), size(rng, 30)
+        inputs = [torch.randn(B, T, C, dtype=dtype), torch.randn(B, S, X, dtype=dtype)]
+        lengths = torch.tensor([rng.randint(1, S) for _ in range(B)])
+        opts, hidden, mask = Opts(lengths=lengths.data_ptr()), torch.arange(S) >= lengths[:, None], None
+        opts.numbers = lengths  # lives as long as what points to it
+    else:
+        batch, causal, X = Batch(rng, 30), rng.random() < 0.5, C
+        inputs, opts, hidden = [batch.new(C, dtype)], batch.opts(causal), ~batch.seen
+        mask = torch.ones(batch.T, batch.T, dtype=torch.bool).triu(1) if causal else None
+
+    def ours(heed, *t):
+        x, context, w = (t[0], t[1], t[2:]) if cross else (t[0], None, t[1:])
+        return heed.op("heed_multihead", x, context, ctypes.byref(Multihead(H, there(PROJECTIONS, w))),
+                       ctypes.byref(opts), last=(None,))
+
+    def theirs(*t):
+        x, context, w = (t[0], t[1], t[2:]) if cross else (batch.padded(t[0]),) * 2 + (t[1:],)
+        layer = torch.nn.MultiheadAttention(C, H, bias=biased, kdim=X, vdim=X, batch_first=True, dtype=torch.float64)
+        out, _ = functional_call(layer, module_weights(w, X == C), (x, context, context),
+                                 {"key_padding_mask": hidden, "attn_mask": mask, "need_weights": False})
+        return out if cross else batch.back(out)
+
+    return "multihead", inputs + projections(rng, C, X, biased, dtype), ours, theirs
+
+
+def transformer(rng, dtype):
+    """nn.TransformerEncoderLayer with norm_first."""
+    batch, H, wide = Batch(rng, 30), rng.choice((1, 2, 4)), size(rng, 60)
+    C = H * (2 + size(rng, 14))
+    new = lambda *dim: torch.randn(*dim, dtype=dtype) / math.sqrt(dim[-1])  # noqa: E731
+    names = "norm_gain norm_bias wide_norm_gain wide_norm_bias up up_bias down down_bias".split()
+    peers = "norm1.weight norm1.bias norm2.weight norm2.bias linear1.weight linear1.bias linear2.weight linear2.bias".split()
+    inputs = [batch.new(C, dtype), new(C), new(C), new(C), new(C), new(wide, C), new(wide), new(C, wide), new(C)]
+    inputs += projections(rng, C, C, True, dtype)
+
+    def ours(heed, x, *w):
+        weights = Transformer(attention=Multihead(H, there(PROJECTIONS, w[8:])),
+                              **{name: ctypes.cast(t, PTR) for name, t in zip(names, w)})
+        return heed.op("heed_transformer_block", x, ctypes.byref(weights), ctypes.byref(batch.opts(False)), DOUBLE(0),
+                       last=(None,))
+
+    def theirs(x, *w):
+        layer = torch.nn.TransformerEncoderLayer(C, H, wide, 0.0, "gelu", batch_first=True, norm_first=True,
+                                                 dtype=torch.float64)
+        state = dict(zip(peers, w)) | module_weights(w[8:], True, "self_attn.")
+        return batch.back(functional_call(layer, state, (batch.padded(x),), {"src_key_padding_mask": ~batch.seen}))
+
+    return "transformer block", inputs, ours, theirs
+
+
+def additive_pool(rng, dtype):
+    """No module of PyTorch's, but its softmax over what is masked."""
+    batch, C, A = Batch(rng, 60), size(rng, 60), size(rng, 60)
+
+    def ours(heed, x, *w):
+        return heed.op("heed_additive_pool", x, ctypes.byref(additive_weights(dict(zip("wbv", w)))),
+                       ctypes.byref(batch.by), last=(None,))
+
+    def theirs(x, w, b, v):
+        x = batch.padded(x)
+        score = (torch.tanh(F.linear(x, w, b)) @ v).masked_fill(~batch.seen, -math.inf)
+        return (score.softmax(1)[..., None] * x).sum(1)
+
+    return "additive_pool", [batch.new(C, dtype)] + [torch.randn(*d, dtype=dtype) for d in ((A, C), (A,), (A,))], ours, theirs
+
+
 # ---- attention's scores and positions
 
 
@@ -203,7 +392,7 @@ def attentions(rng, dtype):
         new = lambda *dim: torch.randn(*dim, dtype=dtype)  # noqa: E731
         theta = {"bilinear": (H, D, D), "additive": (H, D), "features": (H, 4 * D)}.get(score)
         scale = {"cosine": 3.0, "euclid": 0.5 / D, "features": 0.7}.get(score, 0.0)
-        opts = AttentionOpts(score=SCORES.index(score), weight=int(silu), scale=scale, rotary=way, rotary_dims=dims,
+        opts = Opts(score=SCORES.index(score), weight=int(silu), scale=scale, rotary=way, rotary_dims=dims,
                              rotary_base=base)
 
         def ours(h, q, k, v, theta, opts=opts):
@@ -235,9 +424,12 @@ def check_layer(heed, name, inputs, ours, theirs, dtype):
     heed.backward(out, dout)
     present = [i for i, x in enumerate(leaves) if x is not None]
     grads = torch.autograd.grad(want, [leaves[i] for i in present], dout.double())
+    # The slopes of softmax's scores add up to zero, so the gradient of a bias before it is what is left of sums that
+    # cancel (all of it, where the bias is that of keys): there gradients are measured by the largest of them.
+    most = max(map(largest, grads)) if name in ("multihead", "transformer block", "additive_pool") else 0.0
     for i, grad in zip(present, grads):
-        got = read(tensors[i], inputs[i], "grad")
-        bad = bad or differ(f"gradient of input {i}", got, grad, bound(name, i, inputs, dout, grad, dtype))
+        got, limit = read(tensors[i], inputs[i], "grad"), bound(name, i, inputs, dout, grad, dtype)
+        bad = bad or differ(f"gradient of input {i}", got, grad, limit if most == 0 else BOUND[dtype] * (most + 1e-3))
     heed.reset()
     return bad
 
@@ -389,8 +581,9 @@ def main():
         for dtype in (torch.float64, torch.float32):
             rng = random.Random(seed + i)
             torch.manual_seed(seed + i)
-            results = [(name, check_layer(heed, name, *case, dtype))
-                       for cases in (layers, attentions) for name, *case in cases(rng, dtype)]
+            cases = [*layers(rng, dtype), *attentions(rng, dtype),
+                     *(make(rng, dtype) for make in (lstm, multihead, transformer, additive_pool))]
+            results = [(name, check_layer(heed, name, *case, dtype)) for name, *case in cases]
             results += [("loss", check_losses(heed, rng, dtype)), ("adam", check_adam(heed, rng, dtype))]
             for name, bad in results:
                 done += 1
