@@ -393,11 +393,18 @@ VEC_FN vec recip_v(vec d)
 #endif
 }
 
-/* 1 / (1 + exp(-x)). In float32 what is under 1.01 FLT_MIN is that. */
+/* 1 / (1 + exp(-x)). In float32 what is under FLT_MIN is 0; so is what lies so far below. */
 VEC_FN vec sigmoid_v(vec x)
 {
 #if HD_REAL_BITS == 32
-    return recip_v(1.0f + exp_v(min_v(all(87.33f), -x))); /* NaN stays, see exp_v */
+    const vec least = all(1.19e-38f); /* the cut makes 1.183e-38 of all that is smaller */
+    vec y = recip_v(1.0f + exp_v(min_v(all(87.33f), -x))); /* NaN stays, see exp_v */
+#if VEC_AVX512
+    return (vec)_mm512_maskz_mov_ps(
+        _mm512_cmp_ps_mask((__m512)y, (__m512)least, _CMP_NLT_UQ), (__m512)y);
+#else
+    return pick((ivec)(y < least), all(0), y);
+#endif
 #else
     return 1.0 / (1.0 + exp_v(-x));
 #endif
