@@ -442,6 +442,113 @@ HEED_API HEED_CHECKED heed_status heed_cross_modal(heed_tape *tape, heed_tensor 
                                                    heed_tensor **out,
                                                    heed_tensor **attention_weights);
 
+/* ---- target attention: a candidate looks at a history */
+
+/* Of the hidden layers of the network that scores a pair. */
+typedef enum heed_target_activation {
+    HEED_TARGET_DICE,    /* heed_dice(): as published */
+    HEED_TARGET_PRELU,   /* heed_prelu(): the paper's base */
+    HEED_TARGET_SIGMOID, /* the authors' code */
+} heed_target_activation;
+
+#define HEED_TARGET_HIDDEN_MAX 4
+
+/* One hidden layer: I numbers in, O out. Of the first I is 4 C: its columns meet a, e, a - e, a * e. */
+typedef struct heed_target_layer {
+    heed_tensor *w, *b;      /* (O, I), (O) */
+    heed_tensor *alpha;      /* (O): Dice's and PReLU's; else NULL */
+    heed_tensor *mean, *var; /* (O): Dice's running averages, see there; else NULL */
+} heed_target_layer;
+
+typedef struct heed_target_weights {
+    int64_t hidden; /* layers, 1 .. HEED_TARGET_HIDDEN_MAX */
+    heed_target_layer layer[HEED_TARGET_HIDDEN_MAX];
+    heed_tensor *w, *b; /* (1, I), (1): of the score */
+} heed_target_weights;
+
+/* All zero is the ordinary case: the published form with Dice. */
+typedef struct heed_target_opts {
+    heed_target_activation activation;
+    bool softmax; /* a history's weights sum to one; else each keeps its size, so that more interest
+                   * is a longer vector (Zhou 2018, section 4.3) */
+    double scale; /* of the scores; 0: 1, with softmax 1 / sqrt(C) (the authors' code) */
+    heed_dice_opts dice;
+    /* Histories without padding: B + 1 row numbers; NULL: every one has S events. */
+    const int64_t *offsets;
+    int64_t sequences; /* B, with offsets */
+    /* With padding instead: the first lengths[b] events count; NULL: all do. */
+    const int64_t *lengths;
+    uint64_t reserved[8];
+} heed_target_opts;
+
+/**
+ * Adds the weights of a network with these hidden layers (80 and 40 in the paper) to params, named
+ * NAME.0.w, .b, .alpha, .mean, .var, NAME.1.w, ..., NAME.w, NAME.b.
+ */
+HEED_API HEED_CHECKED heed_status heed_target_add(heed_params *params, const char *name, int64_t C,
+                                                  const int64_t *units, int64_t hidden,
+                                                  heed_target_activation activation,
+                                                  heed_target_weights *weights);
+
+/**
+ * Target attention on a tape: what of a history matters to a candidate.
+ *
+ *     score_s = MLP[a, e_s, a - e_s, a * e_s],   w_s = scale score_s  (or its softmax over s),
+ *     out = sum_s w_s e_s
+ *
+ * Shapes   e (B, S, C), with opts->offsets (N, C)
+ *          a (B, C), one candidate for each history, or (B, K, C); out like a
+ *          weights NULL, or receives (B, K, S), (B, S) for a of rank 2; with offsets (K N): those of
+ *          candidate k of history b are the n = offsets[b + 1] - offsets[b] numbers from
+ *          K offsets[b] + k n on. Of padding: 0. No gradient flows back through them.
+ *          Rows of a and e may have one stride between them (columns of something wider).
+ * Values   an empty history gives zeros. What stands in padding is not read.
+ * Memory   results live in the tape's arena until heed_tape_reset(); what opts points to is borrowed
+ *          so long, and so are the tensors in weights. While recording every hidden layer of every pair
+ *          is kept: sum of O numbers per pair.
+ * Errors   HEED_E_SHAPE  the shapes above do not agree; the message gives both
+ *          HEED_E_ARG    an option or a weight is out of place, or a reserved field is set
+ *          HEED_E_NOMEM  the arena cannot grow
+ * Threads  tape: confined; Dice's running averages as in heed_dice(), over all pairs of an event and
+ *          a candidate. Same bits for any pool.
+ * Cost     the first layer over 4 C numbers is split: a's part once per candidate, e's once per event,
+ *          and C numbers, a * e, per pair.
+ * Source   Zhou et al. 2018, "Deep Interest Network for Click-Through Rate Prediction", eq. 2 and 3.
+ */
+HEED_API HEED_CHECKED heed_status heed_target(heed_tape *tape, heed_tensor *a, heed_tensor *e,
+                                              const heed_target_weights *weights,
+                                              const heed_target_opts *opts, heed_tensor **out,
+                                              heed_tensor **weights_out);
+
+/* What a plain call reads and writes, contiguous but for the rows' strides. */
+typedef struct heed_target_arrays {
+    int64_t dtype;         /* heed_dtype, of the weights too */
+    int64_t B, K, S, C;    /* with opts->offsets S is not read and B is opts->sequences */
+    const void *a, *e;     /* (B, K, C), and (B, S, C) or (N, C) */
+    int64_t a_row, e_row;  /* elements from one row to the next; 0: C */
+    void *out;             /* (B, K, C) */
+    void *weights;         /* as heed_target() lays them out, or NULL */
+    void *scratch;         /* heed_target_scratch_bytes() of memory, or NULL: the call takes it from
+                            * the heap and gives it back */
+    uint64_t scratch_bytes;
+    uint64_t reserved[4];
+} heed_target_arrays;
+
+/** Scratch that a forward needs with this pool; 0 where anything is not valid. */
+HEED_API uint64_t heed_target_scratch_bytes(const heed_pool *pool,
+                                            const heed_target_weights *weights,
+                                            const heed_target_opts *opts,
+                                            const heed_target_arrays *arrays);
+/**
+ * The same without a tape, to serve: many candidates against a history, with Dice's running averages.
+ * The bits are those of a tape that does not record.
+ * Threads  safe beside any other call that only reads the weights. pool: NULL, or lent for the call.
+ */
+HEED_API HEED_CHECKED heed_status heed_target_forward(heed_pool *pool,
+                                                      const heed_target_weights *weights,
+                                                      const heed_target_opts *opts,
+                                                      const heed_target_arrays *arrays);
+
 #ifdef __cplusplus
 }
 #endif

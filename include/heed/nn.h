@@ -81,6 +81,35 @@ HEED_API HEED_CHECKED heed_status heed_gelu(heed_tape *tape, heed_tensor *x, hee
 HEED_API HEED_CHECKED heed_status heed_silu(heed_tape *tape, heed_tensor *x, heed_tensor **out);
 HEED_API HEED_CHECKED heed_status heed_sigmoid(heed_tape *tape, heed_tensor *x, heed_tensor **out);
 HEED_API HEED_CHECKED heed_status heed_tanh(heed_tape *tape, heed_tensor *x, heed_tensor **out);
+/** x where x > 0, else alpha x, alpha (C) (He 2015). */
+HEED_API HEED_CHECKED heed_status heed_prelu(heed_tape *tape, heed_tensor *x, heed_tensor *alpha,
+                                             heed_tensor **out);
+
+/* All zero is the ordinary case. */
+typedef struct heed_dice_opts {
+    double eps;      /* beside the variance; 0: 1e-8 */
+    double momentum; /* share of the new batch in the running averages; 0: 0.1 */
+    uint64_t reserved[4];
+} heed_dice_opts;
+
+/**
+ * Dice, the data-adaptive activation:
+ *
+ *     y = p x + (1 - p) alpha x,    p = sigmoid((x - mean) / sqrt(var + eps)),   column by column
+ *
+ * While the tape records, mean and variance are those of the rows at hand (the gradient flows through
+ * them), and the running averages move towards them: tensors that live in a heed_params beside the
+ * weights, from zeros and ones, are saved with them and passed over by Adam. Where the tape does not
+ * record, or they are frozen (heed_params_freeze), the running averages are used, and not written.
+ *
+ * Shapes   x (N, C)   alpha (C)   mean (C) and var (C), or both NULL: no averages are kept
+ * Errors   HEED_E_ARG  also where there are no averages and the tape does not record
+ * Threads  running averages that are not frozen are written: one tape at a time.
+ * Source   Zhou et al. 2018, "Deep Interest Network for Click-Through Rate Prediction", eq. 3.
+ */
+HEED_API HEED_CHECKED heed_status heed_dice(heed_tape *tape, heed_tensor *x, heed_tensor *alpha,
+                                            heed_tensor *mean, heed_tensor *var,
+                                            const heed_dice_opts *opts, heed_tensor **out);
 /** SiLU(gate) * up (Shazeer 2020). */
 HEED_API HEED_CHECKED heed_status heed_swiglu(heed_tape *tape, heed_tensor *gate, heed_tensor *up,
                                               heed_tensor **out);

@@ -56,6 +56,27 @@ struct hd_kernels {
     /* out = f(x); and dx = dy f'(x). GELU is the exact one, x Phi(x). */
     void (*act[HD_ACTIVATIONS])(void *out, const void *x, size_t n);
     void (*act_back[HD_ACTIVATIONS])(void *dx, const void *dy, const void *x, size_t n);
+    /* Activations with a slope of each column's own below (He 2015; Dice: Zhou 2018, eq. 3):
+     *   prelu  y = x (x > 0 ? 1 : alpha)
+     *   dice   y = x (p + (1 - p) alpha), p = sigmoid(xhat), xhat = (x - mean) rstd
+     * and their gradients: of alpha, added; of x, written, dx may be dy. Where dice's mean and rstd were
+     * made from N rows the gradient flows through them too. It needs two sums over those rows, with
+     * g = dy x (1 - alpha) p (1 - p): dice_sums adds one row to sum g and sum g xhat (and to dalpha, and
+     * makes y again, where they are not NULL); dice_back takes them divided by N, NULL: constants. */
+    void (*prelu)(void *y, const void *x, const void *alpha, size_t n);
+    void (*prelu_back)(void *dx, void *dalpha, const void *dy, const void *x, const void *alpha,
+                       size_t n);
+    void (*dice)(void *y, const void *x, const void *alpha, const void *mean, const void *rstd,
+                 size_t n);
+    void (*dice_sums)(void *y, void *dalpha, void *sum, void *product, const void *dy,
+                      const void *x, const void *alpha, const void *mean, const void *rstd,
+                      size_t n);
+    void (*dice_back)(void *dx, const void *dy, const void *x, const void *alpha, const void *mean,
+                      const void *rstd, const void *sum, const void *product, size_t n);
+    /* Of each of n columns of a block of rows, x_row apart, at least one: the mean, and the sum of
+     * squared distances from it. */
+    void (*column_moments)(void *mean, void *squares, const void *x, int64_t x_row, int64_t rows,
+                           size_t n);
     /* out[i] = keep(key, first + i) ? x[i] / (1 - p) : 0, keep a hash of its arguments alone. */
     void (*dropout)(void *out, const void *x, size_t n, double p, uint64_t key, uint64_t first);
     /* the same, added: out[i] += ... ; so that a residual sum, or a backward, is one pass */

@@ -165,6 +165,102 @@ ACTIVATION(silu)
 ACTIVATION(sigmoid)
 ACTIVATION(hyptan)
 
+/* ---- activations with a slope of each column's own */
+
+static inline vec prelu_slope(vec x, vec alpha)
+{
+    return pick(x > all(0), all(1), alpha);
+}
+
+static void prelu(void *y_, const void *x_, const void *alpha_, size_t n)
+{
+    REAL *out = y_;
+    const REAL *x = x_, *alpha = alpha_;
+    EACH(n, AT(x) * prelu_slope(AT(x), AT(alpha)));
+}
+
+static void prelu_back(void *dx_, void *dalpha_, const void *dy_, const void *x_,
+                       const void *alpha_, size_t n)
+{
+    REAL *out = dx_, *dalpha = dalpha_;
+    const REAL *dy = dy_, *x = x_, *alpha = alpha_;
+    for (size_t i = 0; dalpha && i < n; i += VL) {
+        size_t left = n - i;
+        put(dalpha + i, fma_v(AT(dy), pick(AT(x) > all(0), all(0), AT(x)), AT(dalpha)), left);
+    }
+    EACH(n, AT(dy) * prelu_slope(AT(x), AT(alpha)));
+}
+
+static void dice(void *y_, const void *x_, const void *alpha_, const void *mean_, const void *rstd_,
+                 size_t n)
+{
+    REAL *out = y_;
+    const REAL *x = x_, *alpha = alpha_, *mean = mean_, *rstd = rstd_;
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i;
+        vec v = AT(x), a = AT(alpha), p = sigmoid_v((v - AT(mean)) * AT(rstd));
+        put(out + i, v * fma_v(p, R(1.0) - a, a), left);
+    }
+}
+
+static void dice_sums(void *y_, void *dalpha_, void *sum_, void *product_, const void *dy_,
+                      const void *x_, const void *alpha_, const void *mean_, const void *rstd_,
+                      size_t n)
+{
+    REAL *y = y_, *dalpha = dalpha_, *total = sum_, *product = product_;
+    const REAL *dy = dy_, *x = x_, *alpha = alpha_, *mean = mean_, *rstd = rstd_;
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i;
+        vec v = AT(x), a = AT(alpha), b = R(1.0) - a, xhat = (v - AT(mean)) * AT(rstd);
+        vec p = sigmoid_v(xhat), q = R(1.0) - p, g = AT(dy) * v * q;
+        if (dalpha)
+            put(dalpha + i, AT(dalpha) + g, left);
+        g *= b * p;
+        put(total + i, AT(total) + g, left);
+        put(product + i, fma_v(g, xhat, AT(product)), left);
+        if (y)
+            put(y + i, v * fma_v(p, b, a), left);
+    }
+}
+
+static void dice_back(void *dx_, const void *dy_, const void *x_, const void *alpha_,
+                      const void *mean_, const void *rstd_, const void *sum_, const void *product_,
+                      size_t n)
+{
+    REAL *out = dx_;
+    const REAL *dy = dy_, *x = x_, *alpha = alpha_, *mean = mean_, *rstd = rstd_;
+    const REAL *total = sum_, *product = product_;
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i;
+        vec v = AT(x), a = AT(alpha), b = R(1.0) - a, r = AT(rstd), xhat = (v - AT(mean)) * r;
+        vec p = sigmoid_v(xhat), d = AT(dy), g = d * v * b * p * (R(1.0) - p);
+        if (total)
+            g -= fma_v(xhat, AT(product), AT(total));
+        put(out + i, fma_v(d, fma_v(p, b, a), r * g), left);
+    }
+}
+
+static void column_moments(void *mean_, void *squares_, const void *x_, int64_t x_row, int64_t rows,
+                           size_t n)
+{
+    REAL *mean = mean_, *squares = squares_;
+    const vec share = all((REAL)(1.0 / (double)rows));
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i;
+        const REAL *x = (const REAL *)x_ + i;
+        vec s = {0}, t = {0};
+        for (int64_t r = 0; r < rows; r++)
+            s += get(x + r * x_row, left);
+        s *= share;
+        for (int64_t r = 0; r < rows; r++) {
+            vec d = get(x + r * x_row, left) - s;
+            t = fma_v(d, d, t);
+        }
+        put(mean + i, s, left);
+        put(squares + i, t, left);
+    }
+}
+
 /* ---- dropout
  *
  * Element c of the stream of `key` is kept where its 16 bits, half c & 1 of mix(c >> 1), are at or
@@ -511,6 +607,9 @@ void FILL_ROWS(struct hd_kernels *k)
     k->act[HD_SILU] = silu, k->act_back[HD_SILU] = silu_back;
     k->act[HD_SIGMOID] = sigmoid, k->act_back[HD_SIGMOID] = sigmoid_back;
     k->act[HD_TANH] = hyptan, k->act_back[HD_TANH] = hyptan_back;
+    k->prelu = prelu, k->prelu_back = prelu_back;
+    k->dice = dice, k->dice_sums = dice_sums, k->dice_back = dice_back;
+    k->column_moments = column_moments;
     k->dropout = dropout, k->dropout_add = dropout_add;
     k->dot = dot, k->sum = sum, k->max = max, k->softmax = softmax;
     k->softmax_step = softmax_step;

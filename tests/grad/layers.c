@@ -187,6 +187,70 @@ static void test_norms(void **state)
             }
 }
 
+static heed_status prelu(heed_tape *tape, heed_tensor **in, void *arg, heed_tensor **out)
+{
+    heed_tensor *x;
+
+    HD_TRY(operand(tape, in[0], arg, &x));
+    return heed_prelu(tape, x, in[1], out);
+}
+
+/* same: the running averages, as constants; else the moments of the rows at hand. */
+static heed_status dice(heed_tape *tape, heed_tensor **in, void *arg, heed_tensor **out)
+{
+    static double middle[19], spread[19];
+    const struct how *how = arg;
+    heed_dice_opts opts = {.eps = 1e-2};
+    heed_tensor *x, *mean = NULL, *var = NULL;
+
+    HD_TRY(operand(tape, in[0], how, &x));
+    for (int i = 0; i < COUNT(middle); i++)
+        middle[i] = 0.1 * (i % 5) - 0.2, spread[i] = 0.5 + 0.2 * (i % 4);
+    if (how->same) {
+        HD_TRY(heed_tensor_wrap(tape, HEED_F64, middle, in[1]->dim, 1, false, &mean));
+        HD_TRY(heed_tensor_wrap(tape, HEED_F64, spread, in[1]->dim, 1, false, &var));
+    }
+    return heed_dice(tape, x, in[1], mean, var, &opts, out);
+}
+
+static void test_slopes(void **state)
+{
+    (void)state;
+    for (int r = 0; r < COUNT(rows); r++)
+        for (int c = 0; c < COUNT(cols); c++)
+            for (int i = 0; i < 4; i++) {
+                struct how how = {.sliced = i % 2, .same = i / 2};
+                struct gc_case gc = {
+                    "prelu", prelu, &how, 2, {{2, {rows[r], cols[c] + 2 * (i % 2)}}, {1, {cols[c]}}}};
+                assert_true(gc_check(&gc));
+                gc.name = "dice", gc.build = dice;
+                assert_true(gc_check(&gc));
+            }
+}
+
+/* More blocks of rows than one: their sums are added. */
+static heed_status long_dice(heed_tape *tape, heed_tensor **in, void *arg, heed_tensor **out)
+{
+    enum { N = 40000 };
+    static double numbers[N];
+    heed_tensor *x;
+
+    (void)arg;
+    for (int i = 0; i < N; i++)
+        numbers[i] = i % 11 - 4.0 + 1e-4 * i;
+    HD_TRY(heed_tensor_wrap(tape, HEED_F64, numbers, (int64_t[]){N, 1}, 2, false, &x));
+    HD_TRY(heed_linear(tape, x, in[0], NULL, &x));
+    return heed_dice(tape, x, in[1], NULL, NULL, NULL, out);
+}
+
+static void test_long_dice(void **state)
+{
+    struct gc_case gc = {"long dice", long_dice, NULL, 2, {{2, {1, 1}}, {1, {1}}}};
+
+    (void)state;
+    assert_true(gc_check(&gc));
+}
+
 static heed_status embedding(heed_tape *tape, heed_tensor **in, void *arg, heed_tensor **out)
 {
     static const int32_t ids[] = {3, 0, 3, -1, 4, 3};
@@ -238,7 +302,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_elementwise), cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_norms),       cmocka_unit_test(test_embedding),
+        cmocka_unit_test(test_norms),       cmocka_unit_test(test_slopes),
+        cmocka_unit_test(test_long_dice),   cmocka_unit_test(test_embedding),
         cmocka_unit_test(test_block),
     };
 
