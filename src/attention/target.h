@@ -10,9 +10,10 @@
  *      units      | b0 k0  | b0 k1  |b1 k0|b1 k1|   ...
  *      tiles      |       .      |     .     |
  *
- * The first layer's product with [a, e, a - e, a * e] is that of (w_a + w_d) with a, of (w_e - w_d)
- * with e, and of w_p with a * e. a's is made once per unit. e's is made with the third, as one product
- * twice as deep, where each history has one candidate (K = 1), else once per event. */
+ * The first layer's product with [a, e, a - e, a * e] is that of w_a + w_d with a, made once per unit,
+ * and that of a matrix of the unit's own with e: m = (w_e - w_d) + w_p diag(a). So a pair costs C
+ * products per column instead of 4 C, and neither a - e nor a * e is ever made. A shared part
+ * (w_e - w_d) e made once per event would still leave w_p (a * e), as deep as m e, to each pair. */
 #ifndef HD_TARGET_H
 #define HD_TARGET_H
 
@@ -24,10 +25,10 @@
 
 struct hd_target_layer {
     int64_t in, out;
-    const void *w, *b, *alpha; /* of the first, w is (out, in): [w_e - w_d, w_p], or w_p */
+    const void *w, *b, *alpha;
     void *center, *rstd;       /* Dice's, of this call */
     bool batch;                /* they are those of the batch */
-    void *packed;              /* w' */
+    void *packed;              /* w'; of the first layer the candidates' part */
     void *kept;                /* (pairs, out): before the activation; NULL: not kept */
 };
 
@@ -48,10 +49,9 @@ struct hd_target {
     const void *w;  /* (1, in) of the score */
     void *out;      /* (units, C) */
     void *weights;  /* (K, rows of e) as heed_target() says: scores, then weights */
-    void *u_a, *u_e; /* (O, C): w_a + w_d, w_e - w_d */
-    /* scratch of the forward */
-    void *packed_a, *packed_e;
-    void *by_unit, *by_event; /* parts of the first layer: (units, O); (rows of e, O) where K > 1 */
+    void *u_a;         /* (O, C): w_a + w_d */
+    void *m_e, *m_p;   /* (C, O): (w_e - w_d)', w_p' */
+    void *by_unit;     /* scratch: (units, O), a's part of the first layer */
     char *tiles;
     size_t tile_bytes;
 };
@@ -63,7 +63,8 @@ struct hd_segment {
 struct hd_tile {
     struct hd_segment *segment; /* HD_TILE_ROWS of them at most */
     int64_t segments, rows, first; /* first: number of the first pair */
-    void *x;                       /* (rows, in of the first layer) */
+    void *m;                       /* (C, O): a unit's own m' */
+    void *packed;                  /* the same, where it cannot be read as it lies */
     void *value, *act;             /* (rows, width_max): before an activation, and behind it */
 };
 
@@ -99,18 +100,18 @@ int64_t hd_target_moments(const struct hd_target *t);
 int64_t hd_target_tasks(const struct hd_target *t);
 struct hd_walk hd_target_walk(const struct hd_target *t, int64_t task);
 bool hd_target_next(const struct hd_target *t, struct hd_walk *walk, struct hd_tile *tile);
-/* x: [e, a * e] or a * e of the tile's pairs. */
-void hd_target_features(const struct hd_target *t, const struct hd_tile *tile);
+/* m' of a unit, into the tile's. */
+void hd_target_unit(const struct hd_target *t, const struct hd_tile *tile, int64_t unit);
 /* The weights of a unit. */
 void *hd_target_weights(const struct hd_target *t, int64_t unit);
 
-/* C (M, N) = or += A B, B packed. */
+/* C (M, N) = A B + bias, B packed. */
 static inline void hd_target_multiply(const struct hd_kernels *k, int64_t M, int64_t N, int64_t K,
                                       const void *a, int64_t a_row, const void *packed, void *c,
-                                      bool accumulate, const void *bias)
+                                      const void *bias)
 {
     struct hd_gemm g = {.M = M, .N = N, .K = K, .a = a, .a_row = a_row, .a_col = 1, .b = packed,
-                        .c = c, .c_row = N, .accumulate = accumulate, .bias = bias};
+                        .c = c, .c_row = N, .bias = bias};
     k->gemm(&g);
 }
 

@@ -15,40 +15,38 @@
 /* Partial sums of a pass over layer l, in items from the start of a task's part. */
 struct part {
     int64_t dw, db, dalpha, sums; /* sums: two rows */
-    int64_t du_a, du_e;           /* of the first layer */
+    int64_t dm_e, dm_p;           /* of the first layer, (C, O) each; its dw is u_a's, (O, C) */
     int64_t items;
 };
 
 static struct part part_of(const struct hd_target *t, int64_t l)
 {
     struct part p = {0};
-    int64_t in = l > 0 ? t->layer[l - 1].out : t->layer[0].in;
+    int64_t in = l > 0 ? t->layer[l - 1].out : t->C;
     int64_t out = l < t->hidden ? t->layer[l].out : 1;
-    p.db = out * in;
-    p.items = p.db + out;
+    p.db = out * in; /* behind dw, or du_a */
     if (l > 0) {
-        p.dalpha = p.items, p.sums = p.dalpha + in;
+        p.dalpha = p.db + out, p.sums = p.dalpha + in;
         p.items = p.sums + 2 * in;
     } else {
-        p.du_a = p.items, p.du_e = p.du_a + out * t->C;
-        p.items = p.du_e + out * t->C;
+        p.dm_e = p.db + out, p.dm_p = p.dm_e + out * in;
+        p.items = p.dm_p + out * in;
     }
     return p;
 }
 
-static int64_t widest_input(const struct hd_target *t)
+/* A worker's memory: a tile, the gradient of a unit's m', a row, and a packed factor. */
+static size_t cut_worker(const struct hd_target *t, char *memory, void **dm, void **row,
+                         void **packed)
 {
-    return t->width_max > t->layer[0].in ? t->width_max : t->layer[0].in;
-}
-
-/* A worker's memory: a tile, the gradient of the first layer's input, a row, and a packed factor. */
-static void *tile_extra(const struct hd_target *t, char *memory, void **row, void **packed)
-{
+    int64_t widest = t->width_max > t->C ? t->width_max : t->C;
+    size_t deep = t->k->gemm_pack_bytes(HD_TILE_ROWS, widest);
+    size_t turned = t->k->gemm_pack_bytes(t->layer[0].out, t->C);
     struct hd_room room = {memory, hd_target_tile_bytes(t)};
-    void *dx = hd_room_take(&room, HD_TILE_ROWS * t->layer[0].in, t->k->item_bytes);
+    *dm = hd_room_take(&room, t->layer[0].out * t->C, t->k->item_bytes);
     *row = hd_room_take(&room, t->width_max, t->k->item_bytes);
-    *packed = hd_room_take(&room, 0, 1);
-    return dx;
+    *packed = hd_room_take(&room, (int64_t)(deep > turned ? deep : turned), 1);
+    return room.used;
 }
 
 void hd_target_back_layout(struct hd_target_back *back, struct hd_room *scratch)
@@ -56,7 +54,7 @@ void hd_target_back_layout(struct hd_target_back *back, struct hd_room *scratch)
     const struct hd_target *t = back->t;
     const struct hd_kernels *k = t->k;
     size_t item = k->item_bytes;
-    int64_t O = t->layer[0].out;
+    void *unused;
     back->dscore = hd_room_take(scratch, t->pairs, item);
     for (int64_t l = 0; l < t->hidden; l++) {
         const struct hd_target_layer *layer = &t->layer[l];
@@ -65,19 +63,12 @@ void hd_target_back_layout(struct hd_target_back *back, struct hd_room *scratch)
         back->packed[l] =
             hd_room_take(scratch, (int64_t)k->gemm_pack_bytes(layer->out, layer->in), 1);
     }
-    back->packed_a = hd_room_take(scratch, (int64_t)k->gemm_pack_bytes(O, t->C), 1);
-    back->packed_e = hd_room_take(scratch, (int64_t)k->gemm_pack_bytes(O, t->C), 1);
-    back->by_unit = hd_room_take(scratch, t->units * O, item);
-    back->by_event = hd_room_take(scratch, t->K > 1 ? t->pairs / t->K * O : 0, item);
+    back->by_unit = hd_room_take(scratch, t->units * t->layer[0].out, item);
     for (int64_t l = 0; l <= t->hidden; l++)
         if (part_of(t, l).items > back->part_items)
             back->part_items = part_of(t, l).items;
     back->partial = hd_room_take(scratch, (hd_target_tasks(t) + 1) * back->part_items, item);
-    struct hd_room tile = {NULL, hd_target_tile_bytes(t)};
-    hd_room_take(&tile, HD_TILE_ROWS * t->layer[0].in, item);
-    hd_room_take(&tile, t->width_max, item);
-    hd_room_take(&tile, (int64_t)k->gemm_pack_bytes(HD_TILE_ROWS, widest_input(t)), 1);
-    back->tile_bytes = tile.used;
+    back->tile_bytes = cut_worker(t, NULL, &unused, &unused, &unused);
     back->tiles = hd_room_take(scratch, heed_pool_threads(t->pool), back->tile_bytes);
 }
 
@@ -165,7 +156,7 @@ struct pass {
 /* A worker's place in a pass. */
 struct place {
     struct hd_tile tile;
-    void *dx, *row, *packed; /* of the worker */
+    void *dm, *row, *packed; /* of the worker */
     void *part;              /* of the task */
 };
 
@@ -237,34 +228,39 @@ static void upper_tile(const struct pass *pass, const struct place *at)
                      t->w, (size_t)in);
     } else {
         dy = tile_gradient(pass, at, l);
-        hd_target_multiply(k, rows, in, out, dy, out, back->packed[l], dbelow, false, NULL);
+        hd_target_multiply(k, rows, in, out, dy, out, back->packed[l], dbelow, NULL);
     }
     add_rows(k, part_at(pass, at, pass->part.db), dy, rows, out);
     below(pass, at, l - 1, dbelow);
     add_outer(k, part_at(pass, at, pass->part.dw), dy, out, at->tile.act, in, in, rows, at->packed);
 }
 
-/* What the first layer's input does to a and e. */
-static void input_rows(const struct hd_target_back *back, const struct place *at,
-                       const struct hd_segment *s)
+/* dm' = e' dy of a segment: of the shared part as it is; of w_p' times a, row by row, and the other way
+ * round a's. */
+static void segment_weights(const struct pass *pass, const struct place *at,
+                            const struct hd_segment *s, const void *dy)
 {
+    const struct hd_target_back *back = pass->back;
     const struct hd_target *t = back->t;
     const struct hd_kernels *k = t->k;
-    int64_t depth = t->layer[0].in;
-    size_t item = k->item_bytes, C = (size_t)t->C;
-    const void *a = hd_at(t->a, item, s->unit * t->a_row);
-    void *da = back->da ? hd_at(back->da, item, s->unit * t->a_row) : NULL;
-    for (int64_t i = 0; i < s->count; i++) {
-        const void *dx = hd_at(at->dx, item, (s->at + i) * depth);
-        const void *product = hd_at(dx, item, depth - t->C);
-        if (da)
-            k->muladd(da, hd_at(t->e, item, (s->row + i) * t->e_row), product, C);
-        if (!back->de)
-            continue;
-        void *de = hd_at(back->de, item, (s->row + i) * t->e_row);
-        k->muladd(de, a, product, C);
-        if (depth > t->C)
-            k->add(de, de, dx, C);
+    int64_t O = t->layer[0].out, C = t->C;
+    size_t item = k->item_bytes;
+    void *dm_e = part_at(pass, at, pass->part.dm_e), *dm_p = part_at(pass, at, pass->part.dm_p);
+    struct hd_gemm g = {.M = C, .N = O, .K = s->count, .a = hd_at(t->e, item, s->row * t->e_row),
+                        .a_row = 1, .a_col = t->e_row, .b = dy, .b_row = O, .c = at->dm, .c_row = O};
+    if (O % k->gemm_columns) {
+        k->gemm_pack(at->packed, dy, O, 1, s->count, O);
+        g.b = at->packed, g.b_row = 0;
+    }
+    k->gemm(&g);
+    k->add(dm_e, dm_e, at->dm, (size_t)(C * O));
+    for (int64_t c = 0; c < C; c++) {
+        const void *dm = hd_at(at->dm, item, c * O);
+        int64_t a = s->unit * t->a_row + c;
+        k->axpy(hd_at(dm_p, item, c * O), hd_get(k, t->a, a), dm, (size_t)O);
+        if (back->da)
+            hd_put(k, back->da, a,
+                   hd_get(k, back->da, a) + k->dot(dm, hd_at(t->m_p, item, c * O), (size_t)O));
     }
 }
 
@@ -273,63 +269,38 @@ static void first_tile(const struct pass *pass, const struct place *at)
     const struct hd_target_back *back = pass->back;
     const struct hd_target *t = back->t;
     const struct hd_kernels *k = t->k;
-    int64_t O = t->layer[0].out, depth = t->layer[0].in;
-    void *dy = tile_gradient(pass, at, 0);
-    hd_target_features(t, &at->tile);
-    add_outer(k, part_at(pass, at, pass->part.dw), dy, O, at->tile.x, depth, depth, at->tile.rows,
-              at->packed);
-    hd_target_multiply(k, at->tile.rows, depth, O, dy, O, back->packed[0], at->dx, false, NULL);
+    int64_t O = t->layer[0].out;
+    const void *dy = tile_gradient(pass, at, 0);
     for (const struct hd_segment *s = at->tile.segment; s < at->tile.segment + at->tile.segments;
          s++) {
         const void *rows = hd_at(dy, k->item_bytes, s->at * O);
-        int64_t b = s->unit / t->K, event = t->place[b] + s->row - hd_history_row(&t->h, b);
         add_rows(k, hd_at(back->by_unit, k->item_bytes, s->unit * O), rows, s->count, O);
-        if (t->K > 1) {
-            void *sum = hd_at(back->by_event, k->item_bytes, event * O);
-            k->add(sum, sum, rows, (size_t)(s->count * O));
-        }
-        input_rows(back, at, s);
+        segment_weights(pass, at, s, rows);
+        if (!back->de)
+            continue;
+        hd_target_unit(t, &at->tile, s->unit);
+        k->gemm_pack(at->packed, at->tile.m, 1, O, O, t->C);
+        add_product(k, hd_at(back->de, k->item_bytes, s->row * t->e_row), t->e_row, s->count, t->C,
+                    rows, O, at->packed);
     }
 }
 
 /* ---- one task */
 
-/* What a task's units and histories add once their tiles are through. */
+/* What a task's units add once their tiles are through. */
 static void finish_first(const struct pass *pass, const struct place *at, struct hd_walk walk)
 {
     const struct hd_target_back *back = pass->back;
     const struct hd_target *t = back->t;
     const struct hd_kernels *k = t->k;
     int64_t O = t->layer[0].out, C = t->C, units = walk.end - walk.unit;
-    size_t item = k->item_bytes;
-    const void *by_unit = hd_at(back->by_unit, item, walk.unit * O);
+    const void *by_unit = hd_at(back->by_unit, k->item_bytes, walk.unit * O);
+    const void *a = hd_at(t->a, k->item_bytes, walk.unit * t->a_row);
     add_rows(k, part_at(pass, at, pass->part.db), by_unit, units, O);
-    add_outers(k, part_at(pass, at, pass->part.du_a), by_unit, O,
-               hd_at(t->a, item, walk.unit * t->a_row), t->a_row, C, units, at->packed);
+    add_outers(k, part_at(pass, at, pass->part.dw), by_unit, O, a, t->a_row, C, units, at->packed);
     if (back->da)
-        add_product(k, hd_at(back->da, item, walk.unit * t->a_row), t->a_row, units, C, by_unit, O,
-                    back->packed_a);
-    for (int64_t b = walk.unit / t->K; t->K > 1 && b < walk.end / t->K; b++) {
-        int64_t n = hd_history_length(&t->h, b), row = hd_history_row(&t->h, b);
-        const void *by_event = hd_at(back->by_event, item, t->place[b] * O);
-        add_outers(k, part_at(pass, at, pass->part.du_e), by_event, O,
-                   hd_at(t->e, item, row * t->e_row), t->e_row, C, n, at->packed);
-        if (back->de)
-            add_product(k, hd_at(back->de, item, row * t->e_row), t->e_row, n, C, by_event, O,
-                        back->packed_e);
-    }
-}
-
-static void start_first(const struct hd_target_back *back, struct hd_walk walk)
-{
-    const struct hd_target *t = back->t;
-    const struct hd_kernels *k = t->k;
-    int64_t O = t->layer[0].out, from = walk.unit / t->K, to = walk.end / t->K;
-    k->fill(hd_at(back->by_unit, k->item_bytes, walk.unit * O), 0,
-            (size_t)((walk.end - walk.unit) * O));
-    if (t->K > 1)
-        k->fill(hd_at(back->by_event, k->item_bytes, t->place[from] * O), 0,
-                (size_t)((t->place[to] - t->place[from]) * O));
+        add_product(k, hd_at(back->da, k->item_bytes, walk.unit * t->a_row), t->a_row, units, C,
+                    by_unit, O, back->packed[0]);
 }
 
 static heed_status pass_task(void *arg, int64_t task, int worker)
@@ -342,10 +313,11 @@ static heed_status pass_task(void *arg, int64_t task, int worker)
     char *memory = back->tiles + (size_t)worker * back->tile_bytes;
     struct place at = {.part = hd_at(back->partial, k->item_bytes, task * pass->part.items)};
     hd_target_tile(t, memory, &at.tile);
-    at.dx = tile_extra(t, memory, &at.row, &at.packed);
+    cut_worker(t, memory, &at.dm, &at.row, &at.packed);
     k->fill(at.part, 0, (size_t)pass->part.items);
     if (pass->l == 0)
-        start_first(back, start);
+        k->fill(hd_at(back->by_unit, k->item_bytes, walk.unit * t->layer[0].out), 0,
+                (size_t)((walk.end - walk.unit) * t->layer[0].out));
     for (int64_t u = walk.unit; pass->l == t->hidden && u < walk.end; u++) {
         int64_t b = u / t->K, pair = t->K * t->place[b] + u % t->K * hd_history_length(&t->h, b);
         unit_score(back, u, hd_at(back->dscore, k->item_bytes, pair));
@@ -365,24 +337,21 @@ static void add_grad(const struct hd_kernels *k, void *grad, const void *sum, in
         k->add(grad, grad, sum, (size_t)n);
 }
 
-/* The first layer's weight from those of its parts: w_a and w_d share u_a, w_e and -w_d share u_e. */
+/* The first layer's weight from its parts: w_a and w_d share u_a, w_e and -w_d share m_e'. */
 static void add_first_weight(const struct hd_target_back *back, const struct part *p)
 {
     const struct hd_target *t = back->t;
     const struct hd_kernels *k = t->k;
-    int64_t C = t->C, depth = t->layer[0].in;
-    size_t item = k->item_bytes, n = (size_t)C;
-    for (int64_t o = 0; back->layer[0].dw && o < t->layer[0].out; o++) {
-        void *dw = hd_at(back->layer[0].dw, item, o * 4 * C), *dw_e = hd_at(dw, item, C);
-        void *dw_d = hd_at(dw, item, 2 * C), *dw_p = hd_at(dw, item, 3 * C);
-        const void *own = hd_at(back->partial, item, p->dw + o * depth);
-        const void *du_a = hd_at(back->partial, item, p->du_a + o * C);
-        const void *du_e = depth > C ? own : hd_at(back->partial, item, p->du_e + o * C);
-        k->add(dw, dw, du_a, n);
-        k->add(dw_d, dw_d, du_a, n);
-        k->add(dw_e, dw_e, du_e, n);
-        k->axpy(dw_d, -1, du_e, n);
-        k->add(dw_p, dw_p, hd_at(own, item, depth - C), n);
+    int64_t C = t->C, O = t->layer[0].out;
+    for (int64_t i = 0; back->layer[0].dw && i < O * C; i++) {
+        int64_t o = i / C, c = i % C;
+        double du_a = hd_get(k, back->partial, p->dw + i);
+        double dm_e = hd_get(k, back->partial, p->dm_e + c * O + o);
+        double part[] = {du_a, dm_e, du_a - dm_e, hd_get(k, back->partial, p->dm_p + c * O + o)};
+        for (int64_t j = 0; j < 4; j++) {
+            int64_t at = (4 * o + j) * C + c;
+            hd_put(k, back->layer[0].dw, at, hd_get(k, back->layer[0].dw, at) + part[j]);
+        }
     }
 }
 
@@ -416,14 +385,11 @@ heed_status hd_target_backward(struct hd_target_back *back)
 {
     const struct hd_target *t = back->t;
     const struct hd_kernels *k = t->k;
-    int64_t O = t->layer[0].out;
     if (t->pairs == 0)
         return HEED_OK;
     for (int64_t l = 0; l < t->hidden; l++)
-        k->gemm_pack(back->packed[l], t->layer[l].w, t->layer[l].in, 1, t->layer[l].out,
-                     t->layer[l].in);
-    k->gemm_pack(back->packed_a, t->u_a, t->C, 1, O, t->C);
-    k->gemm_pack(back->packed_e, t->u_e, t->C, 1, O, t->C);
+        k->gemm_pack(back->packed[l], l > 0 ? t->layer[l].w : t->u_a, t->layer[l].in, 1,
+                     t->layer[l].out, t->layer[l].in);
     for (int64_t l = t->hidden; l >= 0; l--)
         HD_TRY(run_pass(back, l));
     return HEED_OK;

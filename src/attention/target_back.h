@@ -20,9 +20,8 @@ struct hd_target_back {
     void *dvalue[HEED_TARGET_HIDDEN_MAX]; /* (pairs, O): behind a layer's activation, then before it */
     void *dscore;                         /* (pairs) */
     void *sums[HEED_TARGET_HIDDEN_MAX];   /* two rows of O: what dice_back takes */
-    void *by_unit, *by_event;             /* (units, O); (pairs / K, O) where K > 1 */
-    void *packed[HEED_TARGET_HIDDEN_MAX]; /* w; of the first what makes its input's gradient */
-    void *packed_a, *packed_e;
+    void *by_unit;                        /* (units, O) */
+    void *packed[HEED_TARGET_HIDDEN_MAX]; /* w; of the first layer u_a */
     void *partial;                        /* of each task, part_items each */
     int64_t part_items;
     char *tiles;

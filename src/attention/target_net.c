@@ -52,7 +52,7 @@ void hd_target_init(struct hd_target *t, const heed_target_weights *weights,
     t->unit_grain = unit_grain(t, keep);
     for (int64_t l = 0; l < t->hidden; l++) {
         const heed_target_layer *from = &weights->layer[l];
-        t->layer[l].in = l > 0 ? t->layer[l - 1].out : t->K == 1 ? 2 * t->C : t->C;
+        t->layer[l].in = l > 0 ? t->layer[l - 1].out : t->C;
         t->layer[l].out = from->w->dim[0];
         t->layer[l].w = from->w->data, t->layer[l].b = from->b->data;
         t->layer[l].alpha = from->alpha ? from->alpha->data : NULL;
@@ -63,24 +63,30 @@ void hd_target_init(struct hd_target *t, const heed_target_weights *weights,
     t->shift = t->k->sum(weights->b->data, 1);
 }
 
+/* In the order of struct hd_tile; returns the bytes. */
+static size_t cut_tile(const struct hd_target *t, char *memory, struct hd_tile *tile)
+{
+    const struct hd_kernels *k = t->k;
+    struct hd_room room = {memory, 0};
+    int64_t O = t->layer[0].out;
+    *tile = (struct hd_tile){0};
+    tile->segment = hd_room_take(&room, HD_TILE_ROWS, sizeof(struct hd_segment));
+    tile->m = hd_room_take(&room, t->C * O, k->item_bytes);
+    tile->packed = hd_room_take(&room, (int64_t)k->gemm_pack_bytes(t->C, O), 1);
+    tile->value = hd_room_take(&room, HD_TILE_ROWS * t->width_max, k->item_bytes);
+    tile->act = hd_room_take(&room, HD_TILE_ROWS * t->width_max, k->item_bytes);
+    return room.used;
+}
+
 size_t hd_target_tile_bytes(const struct hd_target *t)
 {
-    struct hd_room room = {0};
-    hd_room_take(&room, HD_TILE_ROWS, sizeof(struct hd_segment));
-    hd_room_take(&room, HD_TILE_ROWS * t->layer[0].in, t->k->item_bytes);
-    hd_room_take(&room, HD_TILE_ROWS * t->width_max, t->k->item_bytes);
-    hd_room_take(&room, HD_TILE_ROWS * t->width_max, t->k->item_bytes);
-    return room.used;
+    struct hd_tile tile;
+    return cut_tile(t, NULL, &tile);
 }
 
 void hd_target_tile(const struct hd_target *t, char *memory, struct hd_tile *tile)
 {
-    struct hd_room room = {memory, 0};
-    *tile = (struct hd_tile){0};
-    tile->segment = hd_room_take(&room, HD_TILE_ROWS, sizeof(struct hd_segment));
-    tile->x = hd_room_take(&room, HD_TILE_ROWS * t->layer[0].in, t->k->item_bytes);
-    tile->value = hd_room_take(&room, HD_TILE_ROWS * t->width_max, t->k->item_bytes);
-    tile->act = hd_room_take(&room, HD_TILE_ROWS * t->width_max, t->k->item_bytes);
+    cut_tile(t, memory, tile);
 }
 
 void hd_target_layout(struct hd_target *t, struct hd_room *kept, struct hd_room *scratch, bool keep,
@@ -90,8 +96,8 @@ void hd_target_layout(struct hd_target *t, struct hd_room *kept, struct hd_room 
     int64_t O = t->layer[0].out, rows = hd_histories_rows(&t->h);
     t->place = hd_room_take(kept, t->h.B + 1, sizeof *t->place);
     t->u_a = hd_room_take(kept, O * t->C, item);
-    t->u_e = hd_room_take(kept, O * t->C, item);
-    t->layer[0].w = hd_room_take(kept, O * t->layer[0].in, item);
+    t->m_e = hd_room_take(kept, t->C * O, item);
+    t->m_p = hd_room_take(kept, t->C * O, item);
     for (int64_t l = 0; l < t->hidden; l++) {
         struct hd_target_layer *layer = &t->layer[l];
         layer->center = hd_room_take(kept, layer->out, item);
@@ -102,10 +108,7 @@ void hd_target_layout(struct hd_target *t, struct hd_room *kept, struct hd_room 
     }
     if (!weights)
         t->weights = hd_room_take(kept, t->K * rows, item);
-    t->packed_a = hd_room_take(scratch, (int64_t)t->k->gemm_pack_bytes(t->C, O), 1);
-    t->packed_e = hd_room_take(scratch, (int64_t)t->k->gemm_pack_bytes(t->C, O), 1);
     t->by_unit = hd_room_take(scratch, t->units * O, item);
-    t->by_event = hd_room_take(scratch, t->K > 1 ? rows * O : 0, item);
     t->tile_bytes = hd_target_tile_bytes(t);
     t->tiles = hd_room_take(scratch, heed_pool_threads(t->pool), t->tile_bytes);
 }
@@ -163,21 +166,14 @@ void *hd_target_weights(const struct hd_target *t, int64_t unit)
                  t->K * hd_history_row(&t->h, b) + unit % t->K * span);
 }
 
-void hd_target_features(const struct hd_target *t, const struct hd_tile *tile)
+void hd_target_unit(const struct hd_target *t, const struct hd_tile *tile, int64_t unit)
 {
     const struct hd_kernels *k = t->k;
-    int64_t C = t->C, depth = t->layer[0].in;
-    size_t item = k->item_bytes;
-    for (const struct hd_segment *s = tile->segment; s < tile->segment + tile->segments; s++) {
-        const void *a = hd_at(t->a, item, s->unit * t->a_row);
-        for (int64_t i = 0; i < s->count; i++) {
-            const void *e = hd_at(t->e, item, (s->row + i) * t->e_row);
-            void *x = hd_at(tile->x, item, (s->at + i) * depth);
-            if (depth > C)
-                memcpy(x, e, (size_t)C * item);
-            k->mul(hd_at(x, item, depth - C), a, e, (size_t)C);
-        }
-    }
+    int64_t O = t->layer[0].out;
+    memcpy(tile->m, t->m_e, (size_t)(t->C * O) * k->item_bytes);
+    for (int64_t c = 0; c < t->C; c++)
+        k->axpy(hd_at(tile->m, k->item_bytes, c * O), hd_get(k, t->a, unit * t->a_row + c),
+                hd_at(t->m_p, k->item_bytes, c * O), (size_t)O);
 }
 
 /* ---- layers */
@@ -185,22 +181,20 @@ void hd_target_features(const struct hd_target *t, const struct hd_tile *tile)
 static void first_layer(const struct hd_target *t, const struct hd_tile *tile, void *value)
 {
     const struct hd_kernels *k = t->k;
-    const struct hd_target_layer *layer = &t->layer[0];
-    int64_t O = layer->out;
-    size_t item = k->item_bytes, bytes = (size_t)O * item;
+    int64_t O = t->layer[0].out;
+    size_t item = k->item_bytes;
     for (const struct hd_segment *s = tile->segment; s < tile->segment + tile->segments; s++) {
-        const void *unit = hd_at(t->by_unit, item, s->unit * O);
-        for (int64_t i = 0; i < s->count; i++) {
-            void *row = hd_at(value, item, (s->at + i) * O);
-            if (t->K > 1)
-                k->add(row, unit, hd_at(t->by_event, item, (s->row + i) * O), (size_t)O);
-            else
-                memcpy(row, unit, bytes);
+        struct hd_gemm g = {.M = s->count, .N = O, .K = t->C,
+                            .a = hd_at(t->e, item, s->row * t->e_row), .a_row = t->e_row,
+                            .a_col = 1, .b = tile->m, .b_row = O, .c = hd_at(value, item, s->at * O),
+                            .c_row = O, .bias = hd_at(t->by_unit, item, s->unit * O)};
+        hd_target_unit(t, tile, s->unit);
+        if (O % k->gemm_columns) {
+            k->gemm_pack(tile->packed, tile->m, O, 1, t->C, O);
+            g.b = tile->packed, g.b_row = 0;
         }
+        k->gemm(&g);
     }
-    hd_target_features(t, tile);
-    hd_target_multiply(k, tile->rows, O, layer->in, tile->x, layer->in, layer->packed, value, true,
-                       NULL);
 }
 
 static void activate(const struct hd_target *t, const struct hd_target_layer *layer,
@@ -220,14 +214,6 @@ static void activate(const struct hd_target *t, const struct hd_target_layer *la
     }
 }
 
-static void put_number(const struct hd_kernels *k, void *x, int64_t i, double value)
-{
-    if (k->item_bytes == sizeof(float))
-        ((float *)x)[i] = (float)value;
-    else
-        ((double *)x)[i] = value;
-}
-
 /* The scores of a tile's pairs, times scale, where the weights will stand. */
 static void scores(const struct hd_target *t, const struct hd_tile *tile)
 {
@@ -239,7 +225,7 @@ static void scores(const struct hd_target *t, const struct hd_tile *tile)
                          s->row - hd_history_row(&t->h, b));
         for (int64_t i = 0; i < s->count; i++) {
             const void *act = hd_at(tile->act, k->item_bytes, (s->at + i) * in);
-            put_number(k, to, i, t->scale * (k->dot(act, t->w, (size_t)in) + t->shift));
+            hd_put(k, to, i, t->scale * (k->dot(act, t->w, (size_t)in) + t->shift));
         }
     }
 }
@@ -314,7 +300,7 @@ static void tile_layer(const struct hd_target *t, const struct hd_tile *tile, in
     }
     const struct hd_target_layer *layer = &t->layer[l];
     hd_target_multiply(t->k, tile->rows, layer->out, layer->in, tile->act, layer->in, layer->packed,
-                       values(t, l, tile), false, layer->b);
+                       values(t, l, tile), layer->b);
 }
 
 static heed_status pass_task(void *arg, int64_t task, int worker)
@@ -371,52 +357,34 @@ static heed_status pass_with_moments(struct hd_target *t, const heed_dice_opts *
 
 /* ---- what is made once */
 
-/* u_a = w_a + w_d, u_e = w_e - w_d, and the first layer's own: [u_e, w_p] or w_p. */
+/* u_a = w_a + w_d, m_e' = w_e - w_d, m_p' = w_p. */
 static void split_first(struct hd_target *t)
 {
     const struct hd_kernels *k = t->k;
     const void *w = t->from->layer[0].w->data;
-    int64_t C = t->C, depth = t->layer[0].in;
-    size_t item = k->item_bytes, n = (size_t)C;
-    for (int64_t o = 0; o < t->layer[0].out; o++) {
-        const void *row = hd_at(w, item, o * 4 * C), *w_d = hd_at(row, item, 2 * C);
-        void *u_e = hd_at(t->u_e, item, o * C), *own = hd_at(t->layer[0].w, item, o * depth);
-        k->add(hd_at(t->u_a, item, o * C), row, w_d, n);
-        k->scale(u_e, 1, hd_at(row, item, C), n);
-        k->axpy(u_e, -1, w_d, n);
-        if (depth > C)
-            memcpy(own, u_e, n * item);
-        memcpy(hd_at(own, item, depth - C), hd_at(row, item, 3 * C), n * item);
+    int64_t C = t->C, O = t->layer[0].out;
+    for (int64_t o = 0; o < O; o++) {
+        const void *row = hd_at(w, k->item_bytes, o * 4 * C);
+        k->add(hd_at(t->u_a, k->item_bytes, o * C), row, hd_at(row, k->item_bytes, 2 * C),
+               (size_t)C);
+        for (int64_t c = 0; c < C; c++) {
+            hd_put(k, t->m_e, c * O + o, hd_get(k, row, C + c) - hd_get(k, row, 2 * C + c));
+            hd_put(k, t->m_p, c * O + o, hd_get(k, row, 3 * C + c));
+        }
     }
-    k->gemm_pack(t->packed_a, t->u_a, 1, C, C, t->layer[0].out);
-    k->gemm_pack(t->packed_e, t->u_e, 1, C, C, t->layer[0].out);
 }
 
-/* out (rows, O) = x w' + bias, in blocks. */
-struct project {
-    const struct hd_target *t;
-    const void *x, *packed, *bias;
-    void *out;
-    int64_t rows, x_row;
-};
-
-static heed_status project_task(void *arg, int64_t task, int worker)
+/* a's part of the first layer, and its bias, for a block of units. */
+static heed_status unit_task(void *arg, int64_t task, int worker)
 {
-    const struct project *p = arg;
-    const struct hd_kernels *k = p->t->k;
-    int64_t from = task * HD_TILE_ROWS, O = p->t->layer[0].out;
-    int64_t rows = p->rows - from < HD_TILE_ROWS ? p->rows - from : HD_TILE_ROWS;
+    const struct hd_target *t = arg;
+    const struct hd_target_layer *layer = &t->layer[0];
+    int64_t from = task * HD_TILE_ROWS, left = t->units - from;
     (void)worker;
-    hd_target_multiply(k, rows, O, p->t->C, hd_at(p->x, k->item_bytes, from * p->x_row), p->x_row,
-                       p->packed, hd_at(p->out, k->item_bytes, from * O), false, p->bias);
+    hd_target_multiply(t->k, left < HD_TILE_ROWS ? left : HD_TILE_ROWS, layer->out, t->C,
+                       hd_at(t->a, t->k->item_bytes, from * t->a_row), t->a_row, layer->packed,
+                       hd_at(t->by_unit, t->k->item_bytes, from * layer->out), layer->b);
     return HEED_OK;
-}
-
-static heed_status project(const struct hd_target *t, const void *x, int64_t x_row, int64_t rows,
-                           const void *packed, const void *bias, void *out)
-{
-    struct project p = {t, x, packed, bias, out, rows, x_row};
-    return hd_pool_run(t->pool, (rows + HD_TILE_ROWS - 1) / HD_TILE_ROWS, project_task, &p);
 }
 
 heed_status hd_target_forward(struct hd_target *t, const heed_dice_opts *dice, double *moments)
@@ -427,15 +395,12 @@ heed_status hd_target_forward(struct hd_target *t, const heed_dice_opts *dice, d
     for (int64_t l = 0; l < t->hidden; l++) {
         struct hd_target_layer *layer = &t->layer[l];
         const heed_target_layer *weights = &t->from->layer[l];
-        k->gemm_pack(layer->packed, layer->w, 1, layer->in, layer->in, layer->out);
+        k->gemm_pack(layer->packed, l > 0 ? layer->w : t->u_a, 1, layer->in, layer->in, layer->out);
         if (t->activation == HEED_TARGET_DICE && !layer->batch)
             hd_dice_from_running(k, dice, weights->mean, weights->var, layer->center, layer->rstd,
                                  layer->out);
     }
-    HD_TRY(project(t, t->a, t->a_row, t->units, t->packed_a, t->layer[0].b, t->by_unit));
-    if (t->K > 1)
-        HD_TRY(project(t, t->e, t->e_row, hd_histories_rows(&t->h), t->packed_e, NULL,
-                       t->by_event));
+    HD_TRY(hd_pool_run(t->pool, (t->units + HD_TILE_ROWS - 1) / HD_TILE_ROWS, unit_task, t));
     for (int64_t l = 0; l < t->hidden; l++)
         if (t->layer[l].batch) {
             HD_TRY(pass_with_moments(t, dice, from, l, moments));

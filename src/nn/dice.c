@@ -11,19 +11,6 @@
 
 /* ---- moments */
 
-static double number_at(const struct hd_kernels *k, const void *x, int64_t i)
-{
-    return k->item_bytes == sizeof(float) ? (double)((const float *)x)[i] : ((const double *)x)[i];
-}
-
-static void number_put(const struct hd_kernels *k, void *x, int64_t i, double value)
-{
-    if (k->item_bytes == sizeof(float))
-        ((float *)x)[i] = (float)value;
-    else
-        ((double *)x)[i] = value;
-}
-
 /* The moments of two sets of rows (Chan, Golub, LeVeque 1979): no sum of squares that cancels. */
 static void merge_column(struct hd_moments *to, int64_t c, int64_t rows, double mean, double squares)
 {
@@ -44,7 +31,7 @@ void hd_moments_add(const struct hd_kernels *k, struct hd_moments *m, const void
         k->column_moments(scratch, scratch + cols, hd_at(x, k->item_bytes, i * x_row), x_row, some,
                           (size_t)cols);
         for (int64_t c = 0; c < cols; c++)
-            merge_column(m, c, some, number_at(k, scratch, c), number_at(k, scratch + cols, c));
+            merge_column(m, c, some, hd_get(k, scratch, c), hd_get(k, scratch + cols, c));
         m->rows += some;
     }
 }
@@ -111,13 +98,13 @@ void hd_dice_from_batch(const struct hd_kernels *k, const struct hd_moments *m,
 
     for (int64_t c = 0; c < cols; c++) {
         double variance = m->rows ? m->squares[c] / (double)m->rows : 0;
-        number_put(k, center, c, m->mean[c]);
-        number_put(k, rstd, c, 1 / sqrt(variance + hd_dice_eps(opts)));
+        hd_put(k, center, c, m->mean[c]);
+        hd_put(k, rstd, c, 1 / sqrt(variance + hd_dice_eps(opts)));
         if (!mean || m->rows == 0)
             continue;
-        double old_mean = number_at(k, mean->data, c), old_var = number_at(k, var->data, c);
-        number_put(k, mean->data, c, old_mean + move * (m->mean[c] - old_mean));
-        number_put(k, var->data, c, old_var + move * (variance - old_var));
+        double old_mean = hd_get(k, mean->data, c), old_var = hd_get(k, var->data, c);
+        hd_put(k, mean->data, c, old_mean + move * (m->mean[c] - old_mean));
+        hd_put(k, var->data, c, old_var + move * (variance - old_var));
     }
 }
 
@@ -126,8 +113,8 @@ void hd_dice_from_running(const struct hd_kernels *k, const heed_dice_opts *opts
                           int64_t cols)
 {
     for (int64_t c = 0; c < cols; c++) {
-        number_put(k, center, c, number_at(k, mean->data, c));
-        number_put(k, rstd, c, 1 / sqrt(number_at(k, var->data, c) + hd_dice_eps(opts)));
+        hd_put(k, center, c, hd_get(k, mean->data, c));
+        hd_put(k, rstd, c, 1 / sqrt(hd_get(k, var->data, c) + hd_dice_eps(opts)));
     }
 }
 
