@@ -549,6 +549,87 @@ HEED_API HEED_CHECKED heed_status heed_target_forward(heed_pool *pool,
                                                       const heed_target_opts *opts,
                                                       const heed_target_arrays *arrays);
 
+/* ---- routing by agreement: the interests in a history */
+
+/* All zero, with the number of interests where one map serves all, is the ordinary case. */
+typedef struct heed_routing_opts {
+    int64_t interests;  /* K; 0: as many as the map has */
+    int64_t iterations; /* passes; 0: 3 */
+    bool adaptive;      /* a history of n events has heed_routing_interests(n, K) of them */
+    /* Where the routing starts: logits (K, P) of e's element type, P at least the longest history, row
+     * k for interest k and column s for the event at position s, the same for all histories; learned by
+     * nobody. NULL: normal numbers with this deviation from the seed; 0: 1 where one map serves
+     * all (MIND: interests would else never part), else the logits start at zero (ComiRec). */
+    const void *logits;
+    int64_t positions; /* P */
+    double deviation;
+    uint64_t seed;
+    /* Histories without padding: B + 1 row numbers; NULL: every one has S events. */
+    const int64_t *offsets;
+    int64_t sequences; /* B, with offsets */
+    /* With padding instead: the first lengths[b] events count; NULL: all do. */
+    const int64_t *lengths;
+    uint64_t reserved[8];
+} heed_routing_opts;
+
+/**
+ * Routing by agreement: K interests out of a history. Each event's capsule for interest k is
+ * u_sk = map e_s, and from logits b, pass by pass,
+ *
+ *     c_ks = softmax over k of b_ks,   z_k = sum_s c_ks u_sk,   v_k = squash(z_k),   b_ks += <v_k, u_sk>
+ *     squash(z) = |z|^2 / (1 + |z|^2)  z / sqrt(|z|^2 + 1e-9)
+ *
+ * The gradient flows through the last pass alone, with its c as constants: what came before is
+ * stopped, as published.
+ *
+ * Shapes   e (B, S, C), with opts->offsets (N, C)
+ *          map (O, C): one for all (MIND); (K, O, C): one for each interest; (P, K, O, C): one for each
+ *          position and interest (ComiRec-DR), P at least the longest history
+ *          out (B, K, O)
+ *          weights NULL, or receives c of the last pass: (B, K, S); with offsets (K N): those of
+ *          interest k of history b are the n = offsets[b + 1] - offsets[b] numbers from
+ *          K offsets[b] + k n on. Of padding, and of interests past a history's own: 0. No gradient
+ *          flows back through them.
+ *          Rows of e may have one stride between them.
+ * Values   |v_k| < 1. An empty history gives zeros. What stands in padding is not read.
+ * Memory   results live in the tape's arena until heed_tape_reset(); what opts points to is borrowed
+ *          for the call, offsets and lengths until then.
+ * Errors   HEED_E_SHAPE  the shapes above do not agree; the message gives both
+ *          HEED_E_ARG    an option is out of its range, or a reserved field is set
+ *          HEED_E_NOMEM  the arena cannot grow
+ * Threads  tape: confined. Same bits for any pool; a history's do not depend on its batch.
+ * Cost     per pass O(K (n C + O C)) for a history of n events: capsules are never made, since sums
+ *          and agreements go through the map as well. O(n K O C) once where each position has its own.
+ * Source   Sabour et al. 2017, "Dynamic Routing Between Capsules", eq. 1 to 3 and procedure 1; Li et
+ *          al. 2019, "Multi-Interest Network with Dynamic Routing" (MIND), section 3.3; Cen et al.
+ *          2020, "Controllable Multi-Interest Framework" (ComiRec), section 3.2, and its code.
+ */
+HEED_API HEED_CHECKED heed_status heed_routing(heed_tape *tape, heed_tensor *e, heed_tensor *map,
+                                               const heed_routing_opts *opts, heed_tensor **out,
+                                               heed_tensor **weights);
+
+/** max(1, min(interests, floor(log2(events)))): how many a history of that length has (MIND, eq. 9). */
+HEED_API int64_t heed_routing_interests(int64_t events, int64_t interests);
+
+/**
+ * Label-aware attention: of a reader's interests those that a target asks for; for training, where
+ * the target is known.
+ *
+ *     w = softmax over k of pow(<v_k, e>, power),   out = sum_k w_k v_k
+ *
+ * pow keeps the sign of what it raises, so that dislike never counts as liking. INFINITY: the interest
+ * with the largest product alone, the first of several.
+ * Shapes   v (B, K, C)   e (B, C)   out (B, C); weights NULL, or receives (B, K)
+ *          counts B numbers, or NULL: of history b the first counts[b] interests take part, 0 .. K
+ * Values   power 1 or more
+ * Errors   HEED_E_SHAPE, HEED_E_ARG, HEED_E_NOMEM as heed_routing()
+ * Source   Li et al. 2019 (MIND), section 3.4.
+ */
+HEED_API HEED_CHECKED heed_status heed_label_attention(heed_tape *tape, heed_tensor *v,
+                                                       heed_tensor *e, double power,
+                                                       const int64_t *counts, heed_tensor **out,
+                                                       heed_tensor **weights);
+
 #ifdef __cplusplus
 }
 #endif

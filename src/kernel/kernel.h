@@ -90,6 +90,9 @@ struct hd_kernels {
     /* ---- rows */
     /* out = exp(x - log sum exp x); returns log sum exp x. n 0: -infinity. All -infinity: zeros. */
     double (*softmax)(void *out, const void *x, size_t n);
+    /* The same down the columns of a block of rows, `row` apart in out and x: out[r][j] is
+     * exp(x[r][j]) / sum over r of it. A column of -infinity gives zeros. */
+    void (*softmax_columns)(void *out, const void *x, int64_t row, int64_t rows, size_t n);
     /* One step of a softmax over a row that comes in pieces. `row` holds n more of its scores and is
      * left with exp(score - ref); sum counts them all. ref follows the maximum loosely: it moves only
      * where a score passes it by 16, and the returned factor, exp(old ref - new ref), is by how much

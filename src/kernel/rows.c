@@ -467,6 +467,27 @@ static double softmax(void *out_, const void *x_, size_t n)
     return (double)m + log((double)total);
 }
 
+static void softmax_columns(void *out_, const void *x_, int64_t row, int64_t rows, size_t n)
+{
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i;
+        const REAL *x = (const REAL *)x_ + i;
+        REAL *out = (REAL *)out_ + i;
+        vec m = all((REAL)-INFINITY), s = {0};
+        for (int64_t r = 0; r < rows; r++)
+            m = max_v(m, get(x + r * row, left));
+        m = pick(m == all((REAL)-INFINITY), all(0), m);
+        for (int64_t r = 0; r < rows; r++) {
+            vec e = exp_v(get(x + r * row, left) - m);
+            put(out + r * row, e, left);
+            s += e;
+        }
+        s = pick(s == all(0), all(0), R(1.0) / s);
+        for (int64_t r = 0; r < rows; r++)
+            put(out + r * row, get(out + r * row, left) * s, left);
+    }
+}
+
 static double softmax_step(void *row_, size_t n, double *ref, double *sum)
 {
     REAL *row = row_, m = max_of(row, n);
@@ -612,6 +633,7 @@ void FILL_ROWS(struct hd_kernels *k)
     k->column_moments = column_moments;
     k->dropout = dropout, k->dropout_add = dropout_add;
     k->dot = dot, k->sum = sum, k->max = max, k->softmax = softmax;
+    k->softmax_columns = softmax_columns;
     k->softmax_step = softmax_step;
     k->layer_norm = layer_norm, k->layer_norm_back = layer_norm_back;
     k->rms_norm = rms_norm, k->rms_norm_back = rms_norm_back;

@@ -74,6 +74,8 @@ static inline bool kc_same_kind(double got, double want)
  * portable code makes of them. */
 bool check_elementwise(const struct hd_kernels *k, const struct hd_kernels *portable);
 bool check_activations(const struct hd_kernels *k, const struct hd_kernels *portable);
+bool check_slopes(const struct hd_kernels *k, const struct hd_kernels *portable);
+bool check_columns(const struct hd_kernels *k, const struct hd_kernels *portable);
 bool check_dropout(const struct hd_kernels *k, const struct hd_kernels *portable);
 bool check_reductions(const struct hd_kernels *k, const struct hd_kernels *portable);
 bool check_softmax(const struct hd_kernels *k, const struct hd_kernels *portable);
