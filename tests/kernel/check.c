@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ROWS_MAX = 16, ROW_BYTES = 1 << 20, PATTERN = 0x5A, PATTERN_BYTES = 64 };
+enum { ROWS_MAX = 24, ROW_BYTES = 1 << 20, PATTERN = 0x5A, PATTERN_BYTES = 64 };
 
 static uint64_t seed, state;
 static struct {
@@ -132,6 +132,7 @@ static const struct {
     bool (*run)(const struct hd_kernels *k, const struct hd_kernels *portable);
 } checks[] = {
     {"elementwise", check_elementwise}, {"activations", check_activations},
+    {"slopes", check_slopes},           {"columns", check_columns},
     {"dropout", check_dropout},         {"reductions", check_reductions},
     {"softmax", check_softmax},         {"norms", check_norms},
     {"adam", check_adam},               {"gemm", check_gemm},
