@@ -63,6 +63,8 @@ void hd_target_back_layout(struct hd_target_back *back, struct hd_room *scratch)
         back->packed[l] =
             hd_room_take(scratch, (int64_t)k->gemm_pack_bytes(layer->out, layer->in), 1);
     }
+    back->packed[t->hidden] =
+        hd_room_take(scratch, (int64_t)k->gemm_pack_bytes(1, t->layer[t->hidden - 1].out), 1);
     back->by_unit = hd_room_take(scratch, t->units * t->layer[0].out, item);
     for (int64_t l = 0; l <= t->hidden; l++)
         if (part_of(t, l).items > back->part_items)
@@ -102,12 +104,6 @@ static void add_outers(const struct hd_kernels *k, void *dw, const void *dy, int
     }
 }
 
-static void add_rows(const struct hd_kernels *k, void *sum, const void *x, int64_t rows, int64_t cols)
-{
-    for (int64_t i = 0; i < rows; i++)
-        k->add(sum, sum, hd_at(x, k->item_bytes, i * cols), (size_t)cols);
-}
-
 /* dx (rows, N) += dy (rows, O) w, rows x_row apart. */
 static void add_product(const struct hd_kernels *k, void *dx, int64_t x_row, int64_t rows, int64_t N,
                         const void *dy, int64_t O, const void *packed)
@@ -128,21 +124,17 @@ static void unit_score(const struct hd_target_back *back, int64_t unit, void *ds
     int64_t b = unit / t->K, n = hd_history_length(&t->h, b), row = hd_history_row(&t->h, b);
     const void *dout = hd_at(back->dout, item, unit * t->C), *w = hd_target_weights(t, unit);
     for (int64_t i = 0; i < n; i++) {
-        double dw = k->dot(dout, hd_at(t->e, item, (row + i) * t->e_row), C);
-        k->fill(hd_at(dscore, item, i), dw, 1);
+        hd_put(k, dscore, i, k->dot(dout, hd_at(t->e, item, (row + i) * t->e_row), C));
         if (back->de)
-            k->axpy(hd_at(back->de, item, (row + i) * t->e_row), k->sum(hd_at(w, item, i), 1), dout,
-                    C);
+            k->axpy(hd_at(back->de, item, (row + i) * t->e_row), hd_get(k, w, i), dout, C);
     }
     if (!t->softmax) {
         k->scale(dscore, t->scale, dscore, (size_t)n);
         return;
     }
     double mean = k->dot(dscore, w, (size_t)n);
-    for (int64_t i = 0; i < n; i++) {
-        void *ds = hd_at(dscore, item, i);
-        k->fill(ds, t->scale * (k->sum(ds, 1) - mean) * k->sum(hd_at(w, item, i), 1), 1);
-    }
+    for (int64_t i = 0; i < n; i++)
+        hd_put(k, dscore, i, t->scale * (hd_get(k, dscore, i) - mean) * hd_get(k, w, i));
 }
 
 /* ---- one tile */
@@ -220,17 +212,11 @@ static void upper_tile(const struct pass *pass, const struct place *at)
     const struct hd_kernels *k = t->k;
     int64_t l = pass->l, in = t->layer[l - 1].out, out = l < t->hidden ? t->layer[l].out : 1;
     int64_t rows = at->tile.rows;
-    void *dbelow = hd_at(back->dvalue[l - 1], k->item_bytes, at->tile.first * in), *dy;
-    if (l == t->hidden) {
-        dy = hd_at(back->dscore, k->item_bytes, at->tile.first);
-        for (int64_t i = 0; i < rows; i++)
-            k->scale(hd_at(dbelow, k->item_bytes, i * in), k->sum(hd_at(dy, k->item_bytes, i), 1),
-                     t->w, (size_t)in);
-    } else {
-        dy = tile_gradient(pass, at, l);
-        hd_target_multiply(k, rows, in, out, dy, out, back->packed[l], dbelow, NULL);
-    }
-    add_rows(k, part_at(pass, at, pass->part.db), dy, rows, out);
+    void *dbelow = hd_at(back->dvalue[l - 1], k->item_bytes, at->tile.first * in);
+    const void *dy = l == t->hidden ? hd_at(back->dscore, k->item_bytes, at->tile.first)
+                                    : tile_gradient(pass, at, l);
+    hd_target_multiply(k, rows, in, out, dy, out, back->packed[l], dbelow, NULL);
+    k->column_sums(part_at(pass, at, pass->part.db), dy, out, rows, (size_t)out);
     below(pass, at, l - 1, dbelow);
     add_outer(k, part_at(pass, at, pass->part.dw), dy, out, at->tile.act, in, in, rows, at->packed);
 }
@@ -274,7 +260,7 @@ static void first_tile(const struct pass *pass, const struct place *at)
     for (const struct hd_segment *s = at->tile.segment; s < at->tile.segment + at->tile.segments;
          s++) {
         const void *rows = hd_at(dy, k->item_bytes, s->at * O);
-        add_rows(k, hd_at(back->by_unit, k->item_bytes, s->unit * O), rows, s->count, O);
+        k->column_sums(hd_at(back->by_unit, k->item_bytes, s->unit * O), rows, O, s->count, (size_t)O);
         segment_weights(pass, at, s, rows);
         if (!back->de)
             continue;
@@ -296,7 +282,7 @@ static void finish_first(const struct pass *pass, const struct place *at, struct
     int64_t O = t->layer[0].out, C = t->C, units = walk.end - walk.unit;
     const void *by_unit = hd_at(back->by_unit, k->item_bytes, walk.unit * O);
     const void *a = hd_at(t->a, k->item_bytes, walk.unit * t->a_row);
-    add_rows(k, part_at(pass, at, pass->part.db), by_unit, units, O);
+    k->column_sums(part_at(pass, at, pass->part.db), by_unit, O, units, (size_t)O);
     add_outers(k, part_at(pass, at, pass->part.dw), by_unit, O, a, t->a_row, C, units, at->packed);
     if (back->da)
         add_product(k, hd_at(back->da, k->item_bytes, walk.unit * t->a_row), t->a_row, units, C,
@@ -390,6 +376,7 @@ heed_status hd_target_backward(struct hd_target_back *back)
     for (int64_t l = 0; l < t->hidden; l++)
         k->gemm_pack(back->packed[l], l > 0 ? t->layer[l].w : t->u_a, t->layer[l].in, 1,
                      t->layer[l].out, t->layer[l].in);
+    k->gemm_pack(back->packed[t->hidden], t->w, 1, 1, 1, t->layer[t->hidden - 1].out);
     for (int64_t l = t->hidden; l >= 0; l--)
         HD_TRY(run_pass(back, l));
     return HEED_OK;

@@ -21,7 +21,7 @@ struct hd_target_back {
     void *dscore;                         /* (pairs) */
     void *sums[HEED_TARGET_HIDDEN_MAX];   /* two rows of O: what dice_back takes */
     void *by_unit;                        /* (units, O) */
-    void *packed[HEED_TARGET_HIDDEN_MAX]; /* w; of the first layer u_a */
+    void *packed[HEED_TARGET_HIDDEN_MAX + 1]; /* w; of the first layer u_a */
     void *partial;                        /* of each task, part_items each */
     int64_t part_items;
     char *tiles;

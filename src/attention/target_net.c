@@ -60,7 +60,7 @@ void hd_target_init(struct hd_target *t, const heed_target_weights *weights,
             t->width_max = t->layer[l].out;
     }
     t->w = weights->w->data;
-    t->shift = t->k->sum(weights->b->data, 1);
+    t->shift = hd_get(t->k, weights->b->data, 0);
 }
 
 /* In the order of struct hd_tile; returns the bytes. */
@@ -248,7 +248,7 @@ static void weigh(const struct hd_target *t, int64_t unit, int64_t count)
     for (int64_t u = 0; u < count; u++) {
         const void *w = hd_target_weights(t, unit + u);
         for (int64_t i = 0; i < n; i++)
-            k->axpy(hd_at(out, k->item_bytes, u * C), k->sum(hd_at(w, k->item_bytes, i), 1),
+            k->axpy(hd_at(out, k->item_bytes, u * C), hd_get(k, w, i),
                     hd_at(e, k->item_bytes, i * t->e_row), (size_t)C);
     }
 }

@@ -73,8 +73,9 @@ struct hd_kernels {
                       size_t n);
     void (*dice_back)(void *dx, const void *dy, const void *x, const void *alpha, const void *mean,
                       const void *rstd, const void *sum, const void *product, size_t n);
-    /* Of each of n columns of a block of rows, x_row apart, at least one: the mean, and the sum of
-     * squared distances from it. */
+    /* Of each of n columns of a block of rows, x_row apart: the sum, added; and (of at least one row) the
+     * mean, and the sum of squared distances from it. */
+    void (*column_sums)(void *sum, const void *x, int64_t x_row, int64_t rows, size_t n);
     void (*column_moments)(void *mean, void *squares, const void *x, int64_t x_row, int64_t rows,
                            size_t n);
     /* out[i] = keep(key, first + i) ? x[i] / (1 - p) : 0, keep a hash of its arguments alone. */

@@ -240,6 +240,19 @@ static void dice_back(void *dx_, const void *dy_, const void *x_, const void *al
     }
 }
 
+static void column_sums(void *sum_, const void *x_, int64_t x_row, int64_t rows, size_t n)
+{
+    REAL *out = sum_;
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i;
+        const REAL *x = (const REAL *)x_ + i;
+        vec s = {0};
+        for (int64_t r = 0; r < rows; r++)
+            s += get(x + r * x_row, left);
+        put(out + i, AT(out) + s, left);
+    }
+}
+
 static void column_moments(void *mean_, void *squares_, const void *x_, int64_t x_row, int64_t rows,
                            size_t n)
 {
@@ -630,7 +643,7 @@ void FILL_ROWS(struct hd_kernels *k)
     k->act[HD_TANH] = hyptan, k->act_back[HD_TANH] = hyptan_back;
     k->prelu = prelu, k->prelu_back = prelu_back;
     k->dice = dice, k->dice_sums = dice_sums, k->dice_back = dice_back;
-    k->column_moments = column_moments;
+    k->column_sums = column_sums, k->column_moments = column_moments;
     k->dropout = dropout, k->dropout_add = dropout_add;
     k->dot = dot, k->sum = sum, k->max = max, k->softmax = softmax;
     k->softmax_columns = softmax_columns;

@@ -141,11 +141,17 @@ static bool check_moments(const struct hd_kernels *k)
     double u = kc_unit_roundoff(item);
     kc_rows_release();
     void *x = kc_row((rows - 1) * row + n, item), *mean = kc_row(n, item), *squares = kc_row(n, item);
+    void *sums = kc_row(n, item), *first = kc_copy(sums, n, item);
+    k->column_sums(sums, x, (int64_t)row, (int64_t)rows, n);
     k->column_moments(mean, squares, x, (int64_t)row, (int64_t)rows, n);
     for (size_t j = 0; j < n; j++) {
         double sum = 0, mass = 0, square = 0, off;
         for (size_t r = 0; r < rows; r++)
             sum += kc_get(x, item, r * row + j), mass += fabs(kc_get(x, item, r * row + j));
+        double before = kc_get(first, item, j);
+        if (!kc_near(kc_get(sums, item, j), before + sum, kc_gamma(rows + 1, item) * (mass + fabs(before))))
+            return kc_fail("column_sums %s rows=%zu n=%zu j=%zu: got %.9g, want %.9g", k->name, rows, n, j,
+                           kc_get(sums, item, j), before + sum);
         sum /= (double)rows, off = kc_gamma(rows + 2, item) * mass / (double)rows;
         for (size_t r = 0; r < rows; r++)
             square += pow(kc_get(x, item, r * row + j) - sum, 2);

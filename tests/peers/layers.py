@@ -98,6 +98,33 @@ class Transformer(ctypes.Structure):
                 ("wide_norm_bias", PTR), ("up", PTR), ("up_bias", PTR), ("down", PTR), ("down_bias", PTR)]
 
 
+class DiceOpts(ctypes.Structure):
+    """heed_dice_opts of heed/nn.h."""
+
+    _fields_ = [("eps", DOUBLE), ("momentum", DOUBLE), ("reserved", ctypes.c_uint64 * 4)]
+
+
+class TargetLayer(ctypes.Structure):
+    """heed_target_layer of heed/attention.h."""
+
+    _fields_ = [(name, ctypes.POINTER(Tensor)) for name in "w b alpha mean var".split()]
+
+
+class TargetWeights(ctypes.Structure):
+    _fields_ = [("hidden", I64), ("layer", TargetLayer * 4), ("w", ctypes.POINTER(Tensor)), ("b", ctypes.POINTER(Tensor))]
+
+
+class TargetOpts(ctypes.Structure):
+    _fields_ = [("activation", ctypes.c_int), ("softmax", ctypes.c_bool), ("scale", DOUBLE), ("dice", DiceOpts),
+                ("offsets", PTR), ("sequences", I64), ("lengths", PTR), ("reserved", ctypes.c_uint64 * 8)]
+
+
+class RoutingOpts(ctypes.Structure):
+    _fields_ = [("interests", I64), ("iterations", I64), ("adaptive", ctypes.c_bool), ("logits", PTR), ("positions", I64),
+                ("deviation", DOUBLE), ("seed", ctypes.c_uint64), ("offsets", PTR), ("sequences", I64), ("lengths", PTR),
+                ("reserved", ctypes.c_uint64 * 8)]
+
+
 class Heed:
     def __init__(self, path):
         self.lib = ctypes.CDLL(path)
@@ -414,6 +441,114 @@ def attentions(rng, dtype):
         yield f"attention, {score}", [q, k, new(B, S, H, E), new(*theta) / D**0.5 if theta else None], ours, theirs
 
 
+# ---- forms that look at a history from outside, written as their papers have them
+
+
+def dice(x, alpha, eps):
+    p = torch.sigmoid(F.batch_norm(x, None, None, training=True, eps=eps))
+    return p * x + (1 - p) * alpha * x
+
+
+def slopes(rng, dtype):
+    """Dice with the batch's moments, and PReLU."""
+    N, C, eps = size(rng, 300) + 1, size(rng, 90), 1e-3
+    x, alpha = torch.randn(N, C, dtype=dtype), torch.randn(C, dtype=dtype)
+    opts = DiceOpts(eps=eps)
+    yield ("dice", [x, alpha], lambda h, x, a: h.op("heed_dice", x, a, None, None, ctypes.byref(opts)),
+           lambda x, a: dice(x, a, eps))
+    yield ("prelu", [x, alpha], lambda h, x, a: h.op("heed_prelu", x, a), F.prelu)
+
+
+def target(rng, dtype):
+    """DIN's attention over padded histories: the features in one row, the network over every pair that counts."""
+    B, K, S, C, eps = size(rng, 12), size(rng, 4), size(rng, 40), size(rng, 40), 1e-3
+    widths = [size(rng, 90) for _ in range(rng.randint(1, 3))]
+    activation, softmax = rng.randint(0, 2), rng.random() < 0.5
+    new = lambda *dim: torch.randn(*dim, dtype=dtype)  # noqa: E731
+    lengths = torch.randint(0, S + 1, (B,))
+    lengths[0] = S
+    opts = TargetOpts(activation=activation, softmax=softmax, lengths=lengths.data_ptr(), dice=DiceOpts(eps=eps))
+    keep = (torch.arange(S) < lengths[:, None])[:, None].expand(B, K, S)
+    inputs, width = [new(B, K, C), new(B, S, C)], 4 * C
+    for O in widths:
+        inputs += [new(O, width) / math.sqrt(width), new(O)] + ([new(O)] if activation < 2 else [])
+        width = O
+    inputs += [new(1, width) / math.sqrt(width), new(1)]
+    each = 3 if activation < 2 else 2
+
+    def ours(h, a, e, *w):
+        weights = TargetWeights(hidden=len(widths), w=w[-2], b=w[-1])
+        for i in range(len(widths)):
+            for name, t in zip(("w", "b", "alpha"), w[each * i: each * i + each]):
+                setattr(weights.layer[i], name, t)
+        out = ctypes.POINTER(Tensor)()
+        h("heed_target", h.tape, a, e, ctypes.byref(weights), ctypes.byref(opts), ctypes.byref(out), None)
+        return out
+
+    def theirs(a, e, *w):
+        q, k = a[:, :, None].expand(B, K, S, C), e[:, None].expand(B, K, S, C)
+        x = torch.cat([q, k, q - k, q * k], -1)[keep]
+        for i in range(len(widths)):
+            x = F.linear(x, w[each * i], w[each * i + 1])
+            x = torch.sigmoid(x) if activation == 2 else F.prelu(x, w[each * i + 2]) if activation else dice(
+                x, w[each * i + 2], eps)
+        score = F.linear(x, w[-2], w[-1])[:, 0]
+        full = torch.zeros(B, K, S, dtype=e.dtype).masked_scatter(keep, score)
+        if softmax:
+            full = (full / math.sqrt(C)).masked_fill(~keep, -1e300).softmax(-1) * keep
+        return full @ e
+
+    if int(keep.sum()) > 1:  # PyTorch's batch norm refuses one row
+        yield ("target", inputs, ours, theirs)
+
+
+def routing(rng, dtype):
+    """MIND's and ComiRec's dynamic routing: capsules made, logits on a stopped gradient, the last pass on the true one."""
+    B, K, S, C, O = size(rng, 40), size(rng, 5), size(rng, 30), size(rng, 40), size(rng, 40)
+    rank, passes = rng.randint(2, 4), rng.randint(1, 4)
+    lengths = torch.randint(0, S + 1, (B,))
+    keep = (torch.arange(S) < lengths[:, None])[:, None]
+    logits = torch.randn(K, S, dtype=dtype)
+    maps = {2: (O, C), 3: (K, O, C), 4: (S, K, O, C)}[rank]
+    formula = {2: "oc,bsc->bso", 3: "koc,bsc->bkso", 4: "skoc,bsc->bkso"}[rank]
+    opts = RoutingOpts(interests=K, iterations=passes, logits=logits.data_ptr(), positions=S, lengths=lengths.data_ptr())
+
+    def ours(h, e, w):
+        out = ctypes.POINTER(Tensor)()
+        h("heed_routing", h.tape, e, w, ctypes.byref(opts), ctypes.byref(out), None)
+        return out
+
+    def squash(z):
+        q = (z * z).sum(-1, keepdim=True)
+        return q / (1 + q) / torch.sqrt(q + 1e-9) * z
+
+    def theirs(e, w):
+        u = torch.einsum(formula, w, e)
+        u = u[:, None].expand(B, K, S, O) if rank == 2 else u
+        stopped, b = u.detach(), logits.double().expand(B, K, S)
+        for i in range(passes):
+            c = b.softmax(1) * keep
+            if i + 1 < passes:
+                v = squash((c[..., None] * stopped).sum(2))
+                b = b + (v[:, :, None] * stopped).sum(-1)
+        return squash((c[..., None] * u).sum(2))
+
+    yield ("routing", [torch.randn(B, S, C, dtype=dtype), torch.randn(*maps, dtype=dtype) / math.sqrt(C)], ours, theirs)
+    p = rng.choice((1.0, 2.0, 3.0))
+    v, e = torch.randn(B, K, C, dtype=dtype), torch.randn(B, C, dtype=dtype) / C
+
+    def label(h, v, e):
+        out = ctypes.POINTER(Tensor)()
+        h("heed_label_attention", h.tape, v, e, DOUBLE(p), None, ctypes.byref(out), None)
+        return out
+
+    def label_peer(v, e):
+        s = torch.einsum("bkc,bc->bk", v, e)
+        return torch.einsum("bk,bkc->bc", (s.sign() * s.abs() ** p).softmax(1), v)
+
+    yield ("label_attention", [v, e], label, label_peer)
+
+
 def check_layer(heed, name, inputs, ours, theirs, dtype):
     tensors = [heed.wrap(x) for x in inputs]
     out = ours(heed, *tensors)
@@ -426,7 +561,7 @@ def check_layer(heed, name, inputs, ours, theirs, dtype):
     grads = torch.autograd.grad(want, [leaves[i] for i in present], dout.double())
     # The slopes of softmax's scores add up to zero, so the gradient of a bias before it is what is left of sums that
     # cancel (all of it, where the bias is that of keys): there gradients are measured by the largest of them.
-    most = max(map(largest, grads)) if name in ("multihead", "transformer block", "additive_pool") else 0.0
+    most = max(map(largest, grads)) if name in ("multihead", "transformer block", "additive_pool", "target") else 0.0
     for i, grad in zip(present, grads):
         got, limit = read(tensors[i], inputs[i], "grad"), bound(name, i, inputs, dout, grad, dtype)
         bad = bad or differ(f"gradient of input {i}", got, grad, limit if most == 0 else BOUND[dtype] * (most + 1e-3))
@@ -581,7 +716,7 @@ def main():
         for dtype in (torch.float64, torch.float32):
             rng = random.Random(seed + i)
             torch.manual_seed(seed + i)
-            cases = [*layers(rng, dtype), *attentions(rng, dtype),
+            cases = [*layers(rng, dtype), *attentions(rng, dtype), *slopes(rng, dtype), *target(rng, dtype), *routing(rng, dtype),
                      *(make(rng, dtype) for make in (lstm, multihead, transformer, additive_pool))]
             results = [(name, check_layer(heed, name, *case, dtype)) for name, *case in cases]
             results += [("loss", check_losses(heed, rng, dtype)), ("adam", check_adam(heed, rng, dtype))]
