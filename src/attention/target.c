@@ -174,6 +174,8 @@ static heed_status target_backward(heed_tape *tape, void *record)
         status = hd_target_backward(&back);
     }
     hd_arena_release(hd_tape_scratch(tape), mark);
+    if (status == HEED_OK)
+        hd_grad_spent(tape, rec->out);
     return status;
 }
 

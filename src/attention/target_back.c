@@ -10,8 +10,6 @@
 #include "attention/target_back.h"
 #include "base/pool.h"
 
-#include <string.h>
-
 /* Partial sums of a pass over layer l, in items from the start of a task's part. */
 struct part {
     int64_t dw, db, dalpha, sums; /* sums: two rows */
@@ -35,16 +33,14 @@ static struct part part_of(const struct hd_target *t, int64_t l)
     return p;
 }
 
-/* A worker's memory: a tile, the gradient of a unit's m', a row, and a packed factor. */
-static size_t cut_worker(const struct hd_target *t, char *memory, void **dm, void **row,
-                         void **packed)
+/* A worker's memory: a tile, the gradient of a unit's m', and a packed factor. */
+static size_t cut_worker(const struct hd_target *t, char *memory, void **dm, void **packed)
 {
     int64_t widest = t->width_max > t->C ? t->width_max : t->C;
     size_t deep = t->k->gemm_pack_bytes(HD_TILE_ROWS, widest);
     size_t turned = t->k->gemm_pack_bytes(t->layer[0].out, t->C);
     struct hd_room room = {memory, hd_target_tile_bytes(t)};
     *dm = hd_room_take(&room, t->layer[0].out * t->C, t->k->item_bytes);
-    *row = hd_room_take(&room, t->width_max, t->k->item_bytes);
     *packed = hd_room_take(&room, (int64_t)(deep > turned ? deep : turned), 1);
     return room.used;
 }
@@ -70,7 +66,7 @@ void hd_target_back_layout(struct hd_target_back *back, struct hd_room *scratch)
         if (part_of(t, l).items > back->part_items)
             back->part_items = part_of(t, l).items;
     back->partial = hd_room_take(scratch, (hd_target_tasks(t) + 1) * back->part_items, item);
-    back->tile_bytes = cut_worker(t, NULL, &unused, &unused, &unused);
+    back->tile_bytes = cut_worker(t, NULL, &unused, &unused);
     back->tiles = hd_room_take(scratch, heed_pool_threads(t->pool), back->tile_bytes);
 }
 
@@ -148,8 +144,8 @@ struct pass {
 /* A worker's place in a pass. */
 struct place {
     struct hd_tile tile;
-    void *dm, *row, *packed; /* of the worker */
-    void *part;              /* of the task */
+    void *dm, *packed; /* of the worker */
+    void *part;        /* of the task */
 };
 
 static void *part_at(const struct pass *pass, const struct place *at, int64_t items)
@@ -180,9 +176,7 @@ static void below(const struct pass *pass, const struct place *at, int64_t l, vo
             k->prelu_back(d, dalpha, d, x, layer->alpha, n);
         } else {
             k->act[HD_SIGMOID](y, x, n);
-            k->fill(at->row, 0, n);
-            k->act_back[HD_SIGMOID](at->row, d, x, n);
-            memcpy(d, at->row, n * k->item_bytes);
+            k->act_back[HD_SIGMOID](d, d, x, n);
         }
     }
 }
@@ -299,7 +293,7 @@ static heed_status pass_task(void *arg, int64_t task, int worker)
     char *memory = back->tiles + (size_t)worker * back->tile_bytes;
     struct place at = {.part = hd_at(back->partial, k->item_bytes, task * pass->part.items)};
     hd_target_tile(t, memory, &at.tile);
-    cut_worker(t, memory, &at.dm, &at.row, &at.packed);
+    cut_worker(t, memory, &at.dm, &at.packed);
     k->fill(at.part, 0, (size_t)pass->part.items);
     if (pass->l == 0)
         k->fill(hd_at(back->by_unit, k->item_bytes, walk.unit * t->layer[0].out), 0,

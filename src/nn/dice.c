@@ -276,6 +276,8 @@ static heed_status gate_backward(heed_tape *tape, void *record)
     struct hd_arena_mark mark = hd_arena_mark(hd_tape_scratch(tape));
     heed_status status = run_backward(tape, &pass);
     hd_arena_release(hd_tape_scratch(tape), mark);
+    if (status == HEED_OK)
+        hd_grad_spent(tape, rec->y);
     return status;
 }
 

@@ -52,7 +52,7 @@ static bool check_slope(const struct hd_kernels *k, const struct slopes *s, cons
                         bool dice, size_t i)
 {
     size_t item = k->item_bytes;
-    double u = kc_unit_roundoff(item), tiny = 16 * kc_tiny(item);
+    double u = kc_unit_roundoff(item), tiny = 64 * kc_tiny(item);
     double x = kc_get(s->x, item, i), dy = kc_get(s->dy, item, i), alpha = kc_get(s->alpha, item, i);
     double rstd = kc_get(s->rstd, item, i), total = kc_get(first->total, item, i);
     double products = kc_get(first->products, item, i), dalpha = kc_get(first->dalpha, item, i);
