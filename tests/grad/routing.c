@@ -162,7 +162,7 @@ static void test_label(void **state)
 {
     (void)state;
     static const int64_t counts[] = {2, 0, 4};
-    static const double powers[] = {1, 1.5, 2, 3, INFINITY};
+    static const double powers[] = {1, 1.5, 2, 3, (double)INFINITY};
     for (int i = 0; i < 10; i++) {
         struct label label = {powers[i / 2], i % 2 ? counts : NULL};
         struct gc_case gc = {"label attention", build_label, &label, 2, {{3, {3, 4, 5}}, {2, {3, 5}}}};

@@ -125,7 +125,7 @@ static inline struct rc_number *rc_capsules(const struct rc_call *c, int64_t b)
 static inline void rc_softmax(const struct rc_call *c, int64_t interests, const struct rc_number *b,
                               struct rc_number *w)
 {
-    double top = -INFINITY, sum = 0, worst = 0;
+    double top = -(double)INFINITY, sum = 0, worst = 0;
     for (int64_t k = 0; k < interests; k++)
         top = fmax(top, b[k].value), worst = fmax(worst, b[k].error + fabs(b[k].value));
     for (int64_t k = 0; k < c->K; k++)

@@ -247,7 +247,7 @@ static inline void tc_weigh(const struct tc_call *c, int64_t n, struct tc_number
 {
     double scale = c->opts.scale != 0 ? c->opts.scale
                                       : c->opts.softmax ? 1 / sqrt((double)c->a.C) : 1;
-    double top = -INFINITY, sum = 0, worst = 0;
+    double top = -(double)INFINITY, sum = 0, worst = 0;
     for (int64_t s = 0; s < n; s++) {
         w[s] = (struct tc_number){scale * w[s].value,
                                   scale * w[s].error + 3 * scale * fabs(w[s].value)};

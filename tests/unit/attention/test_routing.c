@@ -122,8 +122,8 @@ static void test_refusals(void **state)
     REFUSED(HEED_E_ARG, o.interests = 5);
     REFUSED(HEED_E_ARG, o.iterations = -1);
     REFUSED(HEED_E_ARG, o.deviation = -1);
-    REFUSED(HEED_E_ARG, o.deviation = NAN);
-    REFUSED(HEED_E_ARG, o.deviation = INFINITY);
+    REFUSED(HEED_E_ARG, o.deviation = (double)NAN);
+    REFUSED(HEED_E_ARG, o.deviation = (double)INFINITY);
     REFUSED(HEED_E_ARG, o.positions = 3);
     REFUSED(HEED_E_SHAPE, o.logits = x; o.positions = 3);
     REFUSED(HEED_E_ARG, o.reserved[0] = 1);
@@ -149,7 +149,7 @@ static void test_refusals(void **state)
 static void test_label(void **state)
 {
     (void)state;
-    static const double powers[] = {1, 1.5, 2, 4, INFINITY};
+    static const double powers[] = {1, 1.5, 2, 4, (double)INFINITY};
     heed_rng rng = hd_rng(na_seed(), 66);
     heed_tape *tape;
     assert_int_equal(heed_tape_new(NULL, 1, &tape), HEED_OK);
@@ -171,7 +171,7 @@ static void test_label(void **state)
         assert_int_equal(heed_label_attention(tape, v, e, power, round % 2 ? NULL : counts, &out, &weights),
                          HEED_OK);
         for (int64_t b = 0; b < B; b++) {
-            double sum = 0, top = -INFINITY;
+            double sum = 0, top = -(double)INFINITY;
             for (int64_t k = 0; k < counts[b]; k++) {
                 double s = 0;
                 for (int64_t i = 0; i < C; i++)
@@ -210,7 +210,7 @@ static void test_label_refusals(void **state)
     assert_int_equal(heed_tensor_wrap(tape, HEED_F32, x, (int64_t[]){2, 4}, 2, true, &e), HEED_OK);
     assert_int_equal(heed_tensor_wrap(tape, HEED_F32, x, (int64_t[]){2, 5}, 2, true, &wide), HEED_OK);
     assert_int_equal(heed_label_attention(tape, v, e, 0.5, NULL, &out, NULL), HEED_E_ARG);
-    assert_int_equal(heed_label_attention(tape, v, e, NAN, NULL, &out, NULL), HEED_E_ARG);
+    assert_int_equal(heed_label_attention(tape, v, e, (double)NAN, NULL, &out, NULL), HEED_E_ARG);
     assert_int_equal(heed_label_attention(tape, v, e, 1, many, &out, NULL), HEED_E_ARG);
     assert_int_equal(heed_label_attention(tape, v, e, 1, few, &out, NULL), HEED_E_ARG);
     assert_int_equal(heed_label_attention(tape, v, wide, 1, NULL, &out, NULL), HEED_E_SHAPE);

@@ -153,10 +153,10 @@ static void test_refusals(void **state)
     REFUSED(HEED_E_ARG, a.reserved[1] = 1);
     REFUSED(HEED_E_ARG, a.scratch = x; a.scratch_bytes = 8);
     REFUSED(HEED_E_ARG, o.reserved[7] = 1);
-    REFUSED(HEED_E_ARG, o.scale = NAN);
+    REFUSED(HEED_E_ARG, o.scale = (double)NAN);
     REFUSED(HEED_E_ARG, o.activation = (heed_target_activation)3);
     REFUSED(HEED_E_ARG, o.dice.eps = -1);
-    REFUSED(HEED_E_ARG, o.dice.eps = INFINITY);
+    REFUSED(HEED_E_ARG, o.dice.eps = (double)INFINITY);
     REFUSED(HEED_E_ARG, o.dice.momentum = 2);
     REFUSED(HEED_E_ARG, o.dice.reserved[0] = 2);
     REFUSED(HEED_E_ARG, o.lengths = longer);

@@ -105,7 +105,7 @@ static void test_refusals(void **state)
     assert_int_equal(heed_tensor_wrap(tape, HEED_F32, data, (int64_t[]){3}, 1, true, &three), HEED_OK);
     assert_int_equal(heed_tensor_wrap(tape, HEED_F32, data, (int64_t[]){4}, 1, true, &four), HEED_OK);
     assert_int_equal(heed_tensor_wrap(tape, HEED_F64, data, (int64_t[]){3}, 1, true, &other), HEED_OK);
-    heed_dice_opts bad[] = {{.eps = -1}, {.eps = INFINITY}, {.momentum = 1.5}, {.momentum = NAN},
+    heed_dice_opts bad[] = {{.eps = -1}, {.eps = (double)INFINITY}, {.momentum = 1.5}, {.momentum = (double)NAN},
                             {.reserved = {0, 1}}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(heed_dice(tape, tx, three, NULL, NULL, &bad[i], &y), HEED_E_ARG);
