@@ -39,9 +39,12 @@ typedef enum heed_attention_weight {
 typedef enum heed_attention_method {
     HEED_METHOD_EXACT,  /* every pair that is seen, by tiles (Dao 2022) */
     HEED_METHOD_LINEAR, /* phi(q) (phi(k)' v) / phi(q) sum phi(k), phi = elu + 1 (Katharopoulos
-                         * 2020): O(L D E); of masks it knows causal, lengths and offsets */
+                         * 2020): O(L D E); of masks it knows causal, lengths and offsets, heads may
+                         * be shared, scale is 1. lse is the logarithm of the denominator; where that
+                         * is 0, out is */
     HEED_METHOD_LSH,    /* keys are the queries, made unit rows; each sees its hash bucket's chunk
-                         * and the one before, over several rounds (Reformer, Kitaev 2020) */
+                         * and the one before, over several rounds (Reformer, Kitaev 2020); itself
+                         * only where it sees nothing else. See lsh_rounds below */
 } heed_attention_method;
 
 typedef enum heed_rotary {
@@ -97,10 +100,16 @@ typedef struct heed_attention_opts {
     const int64_t *key_times, *query_times;
     int (*time_bucket)(int64_t span_ms); /* NULL: heed_time_bucket_log */
 
-    /* ---- LSH */
+    /* ---- LSH: q and k are one array with the same strides (on a tape one tensor), T is S. The
+     * gradient of both arrives in dq; dk is not looked at. Of masks it knows causal, lengths (padded
+     * rows take no part, and give zeros) and offsets. A pair that meets in several rounds counts once.
+     * Causal, a row never sees a later one; but since all rows are sorted together, which of the
+     * earlier ones it sees may depend on what comes after it. */
     int64_t lsh_rounds;  /* 0: 4 */
     int64_t lsh_chunk;   /* positions of a chunk; 0: 64 */
-    int64_t lsh_buckets; /* even; 0: about 2 S / lsh_chunk */
+    int64_t lsh_buckets; /* even, or 1: no hashing; 0: 2 S / lsh_chunk, 1 where all fit a chunk. Above
+                          * 64 a hash is two, of about the square root each, and buckets are
+                          * rounded up to their product */
     uint64_t lsh_seed;   /* of the random rotations */
 
     double dropout; /* share of the weights left out, 0 <= p < 1; on a tape only while it records */
@@ -136,7 +145,9 @@ typedef struct heed_attention_learned {
  *          HEED_E_NOMEM  the arena cannot grow
  * Threads  tape: confined. Tasks are pairs of a sequence and a head (blocks of 256 queries in the
  *          forward, a head of keys in the backward), so results are the same bits for any pool.
- * Cost     O(B H T S (D + E)) time, half of it where causal; with a window what that covers.
+ * Cost     O(B H T S (D + E)) time, half of it where causal; with a window what that covers; with
+ *          HEED_METHOD_LINEAR O(B H T D E); with HEED_METHOD_LSH at most O(B H T rounds 2 chunk (D + E))
+ *          beside hashing and sorting.
  * Source   Vaswani et al. 2017, "Attention Is All You Need", eq. 1; Dao et al. 2022,
  *          "FlashAttention", algorithms 1 and 4; Zhai et al. 2024, "Actions Speak Louder than Words",
  *          eq. 2 (SiLU weights and both biases); Ainslie et al. 2023, "GQA", section 2.2; Beltagy et
@@ -288,6 +299,87 @@ HEED_API HEED_CHECKED heed_status heed_temper(heed_tape *tape, heed_tensor *q, h
                                               heed_tensor *b, heed_tensor **out);
 
 /* ---- a cache of keys and values */
+
+/* Keys and values of the positions so far, of sequences that grow together: a new position then costs
+ * its own row alone. confined: one thread at a time. */
+typedef struct heed_attention_cache heed_attention_cache;
+
+/* Only 64-bit fields, as in heed_attention_arrays. */
+typedef struct heed_attention_cache_opts {
+    int64_t dtype;    /* heed_dtype; on a tape not HEED_BF16 */
+    int64_t B, H;     /* sequences; heads of keys and values, which divide those of the queries */
+    int64_t D, E;     /* width of a key and of a value */
+    int64_t capacity; /* positions kept at most, 1 or more: the oldest leave when more come */
+    int64_t drop;     /* they leave in multiples of it; 0: 1. The exact method walks keys in blocks of
+                       * HEED_CACHE_BLOCK from the first: with that as drop, and a window that lies
+                       * in capacity - HEED_CACHE_BLOCK, results are those of the whole history, bit
+                       * for bit; else within rounding */
+    uint64_t reserved[4];
+} heed_attention_cache_opts;
+
+#define HEED_CACHE_BLOCK 256
+
+/**
+ * Memory   one and a half times the capacity: B H capacity (D + E) 1.5 numbers, taken here at once; and
+ *          scratch of the first heed_attention_cache_attend() for each larger T or other options.
+ *          heed_attention_cache_free(NULL) is fine.
+ * Errors   HEED_E_SHAPE  a size is out of its range
+ *          HEED_E_ARG    drop is larger than the capacity, or a reserved field is set
+ *          HEED_E_NOMEM  no memory of that size
+ */
+HEED_API HEED_CHECKED heed_status heed_attention_cache_new(const heed_attention_cache_opts *opts,
+                                                           heed_attention_cache **cache);
+HEED_API void heed_attention_cache_free(heed_attention_cache *cache);
+
+/**
+ * Appends n positions to each sequence: k (B, n, H, D), v (B, n, H, E). Strides of batch, row and head
+ * in elements, as in heed_attention_arrays; NULL: contiguous.
+ * Cost     a copy of n rows, and up to two kept rows moved for each.
+ */
+HEED_API HEED_CHECKED heed_status heed_attention_cache_append(heed_attention_cache *cache, int64_t n,
+                                                              const void *k,
+                                                              const int64_t k_stride[3],
+                                                              const void *v,
+                                                              const int64_t v_stride[3]);
+
+/**
+ * heed_attention_forward() of T queries over what is kept: with opts->causal they are its last T
+ * positions, so append first, then attend. S, kv_heads, k, v and their strides are filled in; dtype,
+ * B, D and E must be the cache's. Whatever opts can say holds, with keys counted from the oldest kept;
+ * opts->key_times has B times heed_attention_cache_length() numbers. No offsets.
+ *
+ * Values   the same bits as heed_attention_forward() over the same rows; so while nothing has left,
+ *          the same bits as the last T rows over the whole history (exact method, causal)
+ * Memory   without arrays->scratch the cache's own, which then stays; none is taken once warm
+ */
+HEED_API HEED_CHECKED heed_status heed_attention_cache_attend(heed_attention_cache *cache,
+                                                              heed_pool *pool,
+                                                              const heed_attention_opts *opts,
+                                                              const heed_attention_arrays *arrays);
+
+/**
+ * Segment recurrence, for training: k_all (B, S + n, H, D) and v_all are what is kept, followed by the
+ * new rows k (B, n, H, D) and v (B, n, H, E), as tensors for heed_attention(). Gradients flow into the
+ * new rows and end at what was cached. Then the new rows are appended.
+ * Memory   k_all and v_all live in the tape's arena; k and v are copied.
+ * Source   Dai et al. 2019, "Transformer-XL: Attentive Language Models beyond a Fixed-Length Context",
+ *          section 3.2; what is kept here are keys and values, made with the weights of their time.
+ */
+HEED_API HEED_CHECKED heed_status heed_attention_cache_extend(heed_tape *tape,
+                                                              heed_attention_cache *cache,
+                                                              heed_tensor *k, heed_tensor *v,
+                                                              heed_tensor **k_all,
+                                                              heed_tensor **v_all);
+
+/** Positions that are kept; the number of the oldest of them, counted since the last reset. */
+HEED_API int64_t heed_attention_cache_length(const heed_attention_cache *cache);
+HEED_API int64_t heed_attention_cache_first(const heed_attention_cache *cache);
+
+/** Keeps the oldest `length` positions, takes back the rest. HEED_E_ARG where there are not as many. */
+HEED_API HEED_CHECKED heed_status heed_attention_cache_truncate(heed_attention_cache *cache,
+                                                                int64_t length);
+/** Forgets all positions, keeps the memory. */
+HEED_API void heed_attention_cache_reset(heed_attention_cache *cache);
 
 /* ---- layers: what has weights of its own. Weights are borrowed until heed_tape_reset(); an _init
  * draws them into a heed_params under `prefix.`, which owns them. */

@@ -3,11 +3,27 @@
  * The plain calls: options are checked here, once, the method is chosen, and what scores and positions
  * make of queries and keys is put around it. */
 #include "attention/dense.h"
+#include "attention/linear.h"
+#include "attention/lsh.h"
 #include "attention/transform.h"
 #include "attention/widen.h"
 #include "base/memory.h"
 
 #include <inttypes.h>
+
+/* One row per heed_attention_method. */
+static const struct {
+    uint64_t (*scratch_bytes)(const heed_pool *pool, const heed_attention_opts *opts,
+                              const heed_attention_arrays *arrays, bool backward);
+    heed_status (*forward)(heed_pool *pool, const heed_attention_opts *opts,
+                           const heed_attention_arrays *arrays);
+    heed_status (*backward)(heed_pool *pool, const heed_attention_opts *opts,
+                            const heed_attention_arrays *arrays);
+} methods[] = {
+    [HEED_METHOD_EXACT] = {hd_dense_scratch_bytes, hd_dense_forward, hd_dense_backward},
+    [HEED_METHOD_LINEAR] = {hd_linear_scratch_bytes, hd_linear_forward, hd_linear_backward},
+    [HEED_METHOD_LSH] = {hd_lsh_scratch_bytes, hd_lsh_forward, hd_lsh_backward},
+};
 
 static heed_status check(const heed_attention_opts *opts, const heed_attention_arrays *arrays,
                          bool backward)
@@ -22,13 +38,14 @@ static heed_status check(const heed_attention_opts *opts, const heed_attention_a
 static uint64_t method_bytes(const heed_pool *pool, const heed_attention_opts *opts,
                              const heed_attention_arrays *arrays, bool backward)
 {
-    return hd_dense_scratch_bytes(pool, opts, arrays, backward);
+    return methods[opts->method].scratch_bytes(pool, opts, arrays, backward);
 }
 
 static heed_status method_run(heed_pool *pool, const heed_attention_opts *opts,
                               const heed_attention_arrays *arrays, bool backward)
 {
-    return backward ? hd_dense_backward(pool, opts, arrays) : hd_dense_forward(pool, opts, arrays);
+    return backward ? methods[opts->method].backward(pool, opts, arrays)
+                    : methods[opts->method].forward(pool, opts, arrays);
 }
 
 /* ---- around it, what scores and positions make of queries and keys */

@@ -2,6 +2,7 @@
  *
  * What is wrong with options or arrays, in a sentence that names it, before anything is computed. */
 #include "attention/dense.h"
+#include "attention/method.h"
 #include "attention/scores.h"
 #include "base/limits.h"
 
@@ -20,9 +21,6 @@ static heed_status check_opts(const heed_attention_opts *o)
         return hd_fail(HEED_E_ARG, "attention: scale is not finite");
     if (!isfinite(o->shift))
         return hd_fail(HEED_E_ARG, "attention: shift is not finite");
-    /* not yet */
-    if (o->method != HEED_METHOD_EXACT)
-        return hd_fail(HEED_E_ARG, "attention: only the exact method is built");
     if (!(o->dropout >= 0 && o->dropout < 1))
         return hd_fail(HEED_E_ARG, "attention: dropout is %g, not in [0, 1)", o->dropout);
     for (int i = 0; i < 8; i++)
@@ -107,6 +105,7 @@ heed_status hd_attention_check(const heed_attention_opts *o, const heed_attentio
                                bool backward)
 {
     const int64_t dims[] = {a->B, a->T, a->S, a->H, a->D, a->E, a->P, a->W};
+    HD_TRY(hd_method_check(o, a));
     HD_TRY(check_opts(o));
     if (a->dtype != HEED_F32 && a->dtype != HEED_F64 && a->dtype != HEED_BF16)
         return hd_fail(HEED_E_ARG, "attention: there is no element type %" PRId64, a->dtype);
@@ -137,7 +136,8 @@ heed_status hd_attention_check(const heed_attention_opts *o, const heed_attentio
         return hd_fail(HEED_E_ARG, "attention: q, k, v or out is missing");
     if (a->time && q && k && (!o->key_times || !o->query_times))
         return hd_fail(HEED_E_ARG, "attention: a time bias needs key_times and query_times");
-    if (backward && ((q && (!a->dout || !a->dq)) || (k && (!a->dk || !a->dv))))
+    bool shared = o->method == HEED_METHOD_LSH; /* dk is part of dq */
+    if (backward && ((q && (!a->dout || !a->dq)) || (k && ((!a->dk && !shared) || !a->dv))))
         return hd_fail(HEED_E_ARG, "attention: dout, dq, dk or dv is missing");
     if (backward && q && o->weight == HEED_WEIGHT_SOFTMAX && !a->lse)
         return hd_fail(HEED_E_ARG, "attention: the backward needs lse");

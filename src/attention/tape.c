@@ -189,6 +189,9 @@ heed_status heed_attention(heed_tape *tape, heed_tensor *q, heed_tensor *k, heed
     heed_tensor *y, *w = NULL, *lse = NULL;
 
     HD_TRY(check_shapes(q, k, v, &rec.opts));
+    if (rec.opts.method == HEED_METHOD_LSH && k != q)
+        return hd_fail(HEED_E_ARG, "attention: the LSH method takes its keys from q: k must be the "
+                       "same tensor");
     rec.position = learned ? learned->position : NULL;
     rec.time = learned ? learned->time : NULL;
     rec.theta = learned ? learned->theta : NULL;

@@ -28,5 +28,7 @@
 #define HD_DIM_MAX (INT64_C(1) << 40)           /* one dimension of a tensor */
 #define HD_USERS_MAX INT64_C(2000000000)        /* indices are int32_t where there are many of them */
 #define HD_ITEMS_MAX INT64_C(100000000)
+#define HD_LSH_ROUNDS_MAX 64      /* each costs as much as the first; 8 are the most of the paper */
+#define HD_LSH_BUCKETS_MAX (1 << 20) /* chunks of 64 of 32 million positions */
 
 #endif

@@ -600,6 +600,54 @@ static void row_dots(int64_t rows, int64_t n, const void *x_, int64_t x_row, con
     }
 }
 
+/* ---- what other methods need */
+
+static void elu_one(void *y_, int64_t y_row, const void *x_, int64_t x_row, int64_t rows, int64_t n)
+{
+    REAL *y = y_;
+    const REAL *x = x_;
+    for (int64_t i = 0; i < rows; i++, x += x_row, y += y_row)
+        for (int64_t j = 0; j < n; j += W) {
+            vec a = get(x + j, (size_t)(n - j));
+            put(y + j, pick((ivec)(a > 0), a + 1, exp_v(a)), (size_t)(n - j));
+        }
+}
+
+static void elu_one_back(void *dx_, int64_t dx_row, const void *dy_, int64_t dy_row, const void *y_,
+                         int64_t y_row, int64_t rows, int64_t n, bool accumulate)
+{
+    REAL *dx = dx_;
+    const REAL *dy = dy_, *y = y_;
+    for (int64_t i = 0; i < rows; i++, dx += dx_row, dy += dy_row, y += y_row)
+        for (int64_t j = 0; j < n; j += W) {
+            size_t left = (size_t)(n - j);
+            vec d = get(dy + j, left) * min_v(all(1), get(y + j, left));
+            put(dx + j, accumulate ? get(dx + j, left) + d : d, left);
+        }
+}
+
+static void hide_range(const struct hd_tile *t, const int32_t *code, const int32_t *from,
+                       const int32_t *to)
+{
+    for (int64_t i = 0; i < t->rows; i++) {
+        REAL *s = row_of(t, i);
+        size_t n = seen_by(t, i), j = 0;
+        if (from[i] >= to[i])
+            continue;
+#if HD_REAL_BITS == 32
+        for (; j + VL <= n; j += VL) {
+            ivec c;
+            memcpy(&c, code + j, sizeof c);
+            ivec hidden = (ivec)(c >= from[i]) & (ivec)(c < to[i]);
+            store(s + j, pick(hidden, all(-(REAL)INFINITY), load(s + j)));
+        }
+#endif
+        for (; j < n; j++)
+            if (code[j] >= from[i] && code[j] < to[i])
+                s[j] = -(REAL)INFINITY;
+    }
+}
+
 void FILL_ATTENTION(struct hd_attention_kernels *k)
 {
     *k = (struct hd_attention_kernels){
@@ -610,7 +658,8 @@ void FILL_ATTENTION(struct hd_attention_kernels *k)
         .log_buckets = log_buckets,
 #endif
         .softmax = softmax, .finish = finish, .weights = weights,
-        .softmax_back = softmax_back, .row_dots = row_dots};
+        .softmax_back = softmax_back, .row_dots = row_dots, .elu_one = elu_one,
+        .elu_one_back = elu_one_back, .hide_range = hide_range};
     FILL_POINTWISE(k);
     FILL_SCORES(k);
 }

@@ -159,6 +159,16 @@ struct hd_attention_kernels {
     /* out[i] = x row i . y row i */
     void (*row_dots)(int64_t rows, int64_t n, const void *x, int64_t x_row, const void *y,
                      int64_t y_row, void *out);
+
+    /* Linear attention's feature map and its gradient, rows x n: y = elu(x) + 1, which is x + 1 above
+     * 0 and exp(x) below; dx = dy min(y, 1), or += where accumulate. dx may be dy. */
+    void (*elu_one)(void *y, int64_t y_row, const void *x, int64_t x_row, int64_t rows, int64_t n);
+    void (*elu_one_back)(void *dx, int64_t dx_row, const void *dy, int64_t dy_row, const void *y,
+                         int64_t y_row, int64_t rows, int64_t n, bool accumulate);
+    /* s[i][j] = -infinity where from[i] <= code[j] < to[i], of what is seen: pairs that another round
+     * of hashing has brought together. */
+    void (*hide_range)(const struct hd_tile *t, const int32_t *code, const int32_t *from,
+                       const int32_t *to);
 };
 
 /* Is weight (row, column) kept? threshold is p 2^32. Row and column are hashed by halves: 64 bits once

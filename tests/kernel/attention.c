@@ -470,10 +470,72 @@ static bool check_row_dots(const struct hd_attention_kernels *k)
     return true;
 }
 
+static bool check_elu_one(const struct hd_attention_kernels *k)
+{
+    size_t item = k->item_bytes;
+    double u = kc_unit_roundoff(item);
+    for (int round = 0; round < ROUNDS; round++) {
+        int64_t rows = 1 + below(8), n = (int64_t)kc_length(70), x_row = n + below(4), y_row = n + below(4);
+        size_t x_span = (size_t)((rows - 1) * x_row + n), y_span = (size_t)((rows - 1) * y_row + n);
+        void *x = kc_row(x_span, item), *y = kc_row(y_span, item), *dy = kc_row(x_span, item);
+        void *dx = kc_row(y_span, item), *was = kc_copy(dx, y_span, item);
+        bool accumulate = below(2);
+        if (n > 0)
+            put(x, item, 0, below(2) ? (double)NAN : -(double)INFINITY);
+        k->elu_one(y, y_row, x, x_row, rows, n);
+        k->elu_one_back(dx, y_row, dy, x_row, y, y_row, rows, n, accumulate);
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < n; j++) {
+                double a = get(x, item, i * x_row + j), got = get(y, item, i * y_row + j);
+                double want = a > 0 ? a + 1 : exp(a), old = get(was, item, i * y_row + j);
+                double slope = get(dy, item, i * x_row + j) * (a > 0 ? 1 : want);
+                double back = get(dx, item, i * y_row + j), sum = slope + (accumulate ? old : 0);
+                if (!kc_same_kind(got, want) || !kc_same_kind(back, sum))
+                    return kc_fail("elu_one %s: of %g: %g, back %g", k->name, a, got, back);
+                if (!isnan(a) && (!kc_near(got, want, 6 * u * want) ||
+                                  !kc_near(back, sum, 8 * u * (fabs(slope) + fabs(old)))))
+                    return kc_fail("elu_one %s: got %.9g, want %.9g; back %.9g, want %.9g", k->name,
+                                   got, want, back, sum);
+            }
+        if (!kc_rows_intact())
+            return kc_fail("elu_one %s wrote before its rows", k->name);
+        kc_rows_release();
+    }
+    return true;
+}
+
+static bool check_hide_range(const struct hd_attention_kernels *k)
+{
+    size_t item = k->item_bytes;
+    for (int round = 0; round < ROUNDS; round++) {
+        void *memory;
+        struct hd_tile t = tile_new(item, &memory);
+        size_t room = (size_t)(t.rows * t.s_row);
+        int32_t *code = kc_row((size_t)t.columns, sizeof(float)), from[40], to[40];
+        void *was = kc_copy(t.s, room, item);
+        for (int64_t j = 0; j < t.columns; j++)
+            code[j] = (int32_t)below(50);
+        for (int64_t i = 0; i < t.rows; i++)
+            from[i] = (int32_t)below(50), to[i] = (int32_t)below(50);
+        k->hide_range(&t, code, from, to);
+        for (int64_t i = 0; i < t.rows; i++)
+            for (int64_t j = 0; j < t.columns; j++) {
+                bool hidden = j < seen_by(&t, i) && code[j] >= from[i] && code[j] < to[i];
+                double want = hidden ? -(double)INFINITY : get(was, item, i * t.s_row + j);
+                if (get(t.s, item, i * t.s_row + j) != want)
+                    return kc_fail("hide_range %s: row %" PRId64 ", column %" PRId64, k->name, i, j);
+            }
+        if (!kc_rows_intact())
+            return kc_fail("hide_range %s wrote before its rows", k->name);
+        kc_rows_release();
+    }
+    return true;
+}
+
 bool check_attention(const struct hd_attention_kernels *k)
 {
     return check_product(k) && check_transpose(k) && check_softmax_blocks(k) && check_nan(k) &&
            check_back(k, HEED_WEIGHT_SOFTMAX) && check_back(k, HEED_WEIGHT_SILU) &&
            check_back(k, HEED_WEIGHT_SIGMOID) && check_hidden_weigh_nothing(k) && check_masks(k) &&
-           check_tables(k) && check_row_dots(k);
+           check_tables(k) && check_row_dots(k) && check_elu_one(k) && check_hide_range(k);
 }

@@ -441,6 +441,26 @@ def attentions(rng, dtype):
         yield f"attention, {score}", [q, k, new(B, S, H, E), new(*theta) / D**0.5 if theta else None], ours, theirs
 
 
+def linear_attention(rng, dtype):
+    """phi = elu + 1, all pairs at once (Katharopoulos 2020, eq. 4)."""
+    B, H, T, D, E = rng.randint(1, 3), rng.randint(1, 3), size(rng, 150), size(rng, 40), size(rng, 40)
+    causal = rng.random() < 0.5
+    opts = Opts(method=1, causal=causal)
+
+    def ours(h, q, k, v):
+        out = ctypes.POINTER(Tensor)()
+        h("heed_attention", h.tape, q, k, v, None, ctypes.byref(opts), ctypes.byref(out), None)
+        return out
+
+    def theirs(q, k, v):
+        pairs = torch.einsum("bthd,bshd->bhts", F.elu(q) + 1, F.elu(k) + 1)
+        if causal:
+            pairs = pairs.tril()
+        return torch.einsum("bhts,bshe->bthe", pairs / pairs.sum(-1, keepdim=True), v)
+
+    return "linear attention", [torch.randn(B, T, H, n, dtype=dtype) for n in (D, D, E)], ours, theirs
+
+
 # ---- forms that look at a history from outside, written as their papers have them
 
 
@@ -573,6 +593,10 @@ def bound(name, what, inputs, dout, want, dtype):
     """The linear layer's is derived; the others' are shares of the largest number, here or on the way."""
     if name.startswith("attention"):  # its gradients are differences of numbers near 1: all rounding for one key
         return BOUND[dtype] * (largest(want) + 1)
+    if name == "linear attention" and what != "y":
+        # dq is a mean of |dout . v - dout . out| over keys, or less; dk and dv are sums over queries of such or of dout
+        T, largest_v = dout.shape[1], largest(inputs[2])
+        return BOUND[dtype] * (2 * largest(dout.abs().sum(-1)) * max(largest_v, 1) * (1 if what == 0 else T) + 1e-3)
     if name != "linear":
         return BOUND[dtype] * (largest(want) + 1e-3)
     x, w, b, g = (t.double().abs() if t is not None else None for t in (*inputs, dout))
@@ -717,7 +741,7 @@ def main():
             rng = random.Random(seed + i)
             torch.manual_seed(seed + i)
             cases = [*layers(rng, dtype), *attentions(rng, dtype), *slopes(rng, dtype), *target(rng, dtype), *routing(rng, dtype),
-                     *(make(rng, dtype) for make in (lstm, multihead, transformer, additive_pool))]
+                     *(make(rng, dtype) for make in (lstm, multihead, transformer, additive_pool, linear_attention))]
             results = [(name, check_layer(heed, name, *case, dtype)) for name, *case in cases]
             results += [("loss", check_losses(heed, rng, dtype)), ("adam", check_adam(heed, rng, dtype))]
             for name, bad in results:

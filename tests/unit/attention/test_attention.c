@@ -376,7 +376,7 @@ static void test_refusals(void **state)
     REFUSED(HEED_E_ARG, false, o.alibi = &bad);
     REFUSED(HEED_E_SHAPE, false, o.offsets = two; o.sequences = a.B = 2; o.keep = &byte);
     REFUSED(HEED_E_SHAPE, true, o.offsets = two; o.sequences = a.B = 2; o.mask = x);
-    REFUSED(HEED_E_ARG, false, o.method = HEED_METHOD_LINEAR);
+    REFUSED(HEED_E_ARG, false, o.method = (heed_attention_method)7);
     REFUSED(HEED_E_ARG, false, o.score = (heed_attention_score)-1);
     REFUSED(HEED_E_ARG, false, o.score = HEED_SCORE_FEATURES + 1);
     REFUSED(HEED_E_ARG, false, o.score = HEED_SCORE_BILINEAR);
