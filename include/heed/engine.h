@@ -271,6 +271,44 @@ HEED_API HEED_CHECKED heed_status heed_explanation_html(const heed_explanation *
 HEED_API HEED_CHECKED heed_status heed_explanation_svg(const heed_explanation *explanation,
                                                        const char *path);
 
+/* ---- attention maps */
+
+/* Attention weights to be looked at: by layer and head, how much each row (a query) looked at each
+ * column (a key). Open: heed_engine_maps() makes one, and a program fills one with weights of its
+ * own, such as those that heed_attention_forward() gives. All zero but sizes, names and weights is
+ * the ordinary case. */
+typedef struct heed_maps {
+    const char *title; /* heads the page, or NULL */
+    const char *note;  /* a sentence on what the weights are of, or NULL */
+    int layers, heads, rows, columns;
+    const char *const *row_names;    /* (rows) */
+    const char *const *column_names; /* (columns); NULL: the rows' */
+    const float *weights;            /* (layers, heads, rows, columns) */
+    bool causal; /* rows are the columns and see none after themselves: drawn as a stair */
+    uint64_t reserved[4];
+} heed_maps;
+
+/**
+ * How the current model attends to a user's history: the window it sees, oldest first.
+ * at: as it would have been then; 0: now. Free it with heed_maps_free().
+ * Errors   HEED_E_NOTFOUND  the user is not known
+ *          HEED_E_STATE     no model has been trained, or the user has no history
+ */
+HEED_API HEED_CHECKED heed_status heed_engine_maps(heed_engine *engine, const char *user,
+                                                   heed_time at, heed_maps **maps);
+/** Only of what heed_engine_maps() gave. */
+HEED_API void heed_maps_free(heed_maps *maps);
+/**
+ * One self-contained page: the mean of all maps with its names, then each by layer and head.
+ * Of more than 48 rows or columns it shows 48: the latest of a causal map, else the first.
+ * Errors   HEED_E_ARG  no path, no weights or names, sizes below 1 or not those of a causal map, or
+ *                      a reserved field is set
+ *          HEED_E_IO   the file cannot be written
+ */
+HEED_API HEED_CHECKED heed_status heed_maps_html(const heed_maps *maps, const char *path);
+/** The same on one picture, an SVG file that needs nothing but itself. */
+HEED_API HEED_CHECKED heed_status heed_maps_svg(const heed_maps *maps, const char *path);
+
 /** A copy of the current model's file. name: "sequence". */
 HEED_API HEED_CHECKED heed_status heed_engine_export_model(heed_engine *engine, const char *name,
                                                            const char *path);

@@ -22,6 +22,7 @@
 #define HD_DWELL_MS_MAX INT64_C(86400000)       /* a day: nobody looks longer at one thing */
 #define HD_FEED_ITEMS_MAX 1000   /* items of one answer: a page, and room to scroll */
 #define HD_EXCLUDE_MAX 100000    /* items that one request may exclude by name */
+#define HD_SHOW_WORDS_MAX 256    /* words of a text whose attention is shown: maps grow with the square */
 #define HD_HEADER_BYTES_MAX (16 << 20)          /* JSON header of a model file */
 #define HD_TENSORS_MAX 65536                    /* tensors in a model file */
 #define HD_NAME_BYTES_MAX 255       /* name of a layer's tensor, its prefix included: a path of a few words */

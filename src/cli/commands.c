@@ -25,6 +25,7 @@ const struct hd_command *const hd_commands[] = {
     &hd_command_evaluate_sequence,
     &hd_command_feed,
     &hd_command_explain,
+    &hd_command_attention_show,
     &hd_command_export_model,
     &hd_command_bench_attention,
     &hd_command_bench_feed,

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define WORD_MAX HD_COMMAND_BYTES_MAX /* longer words get no suggestion */
+#define CHOICES_MAX 16 /* words that one flag chooses from */
 
 /* Edits that make a into b: insert, delete, replace, or swap two neighbours (Damerau 1964, in the
  * restricted form that touches no letter twice). */
@@ -159,7 +160,7 @@ static heed_status set_count(const struct hd_flag *flag, const char *shown, cons
 /* The choices of a flag, one at a time, in a buffer. */
 struct choices {
     const char *rest;
-    char word[8][WORD_MAX + 1]; /* they live on, so that one can be suggested */
+    char word[CHOICES_MAX][WORD_MAX + 1]; /* they live on, so that one can be suggested */
     int count;
 };
 
@@ -168,7 +169,7 @@ static const char *next_choice(void *context)
     struct choices *c = context;
     size_t length = strcspn(c->rest, "|");
 
-    if (length == 0 || length > WORD_MAX || c->count == 8)
+    if (length == 0 || length > WORD_MAX || c->count == CHOICES_MAX)
         return NULL;
     char *word = c->word[c->count++];
     memcpy(word, c->rest, length);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An explanation as one page that needs nothing but itself: no script, no network, and a policy in
- * its head that would allow neither. Everything that came from outside goes through %s (page.h). */
+ * An explanation as one page that needs nothing but itself. Everything that came from outside goes
+ * through %s (page.h). */
 #include "explain/picture.h"
 
 #include <math.h>
@@ -10,44 +10,6 @@
 
 #define FOR_MAX 9      /* reasons listed that speak for the item */
 #define AGAINST_MAX 4  /* and against it */
-#define TIPS_MAX 12000 /* cells that say what they are; more make a heavy page */
-
-static const char page_style[] =
-    "*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);"
-    "font:16px/1.55 ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,"
-    "'Noto Sans','Noto Sans CJK SC',sans-serif}"
-    "main{max-width:58rem;margin:0 auto;padding:3rem 1.5rem 4rem}"
-    "h1,h2{font-family:ui-serif,'Iowan Old Style','Palatino Linotype',Palatino,Georgia,"
-    "'Noto Serif','Noto Serif CJK SC',serif;font-weight:500;line-height:1.2;text-wrap:balance}"
-    "h1{font-size:2.3rem;margin:.4rem 0 .8rem}h2{font-size:1.35rem;margin:3rem 0 .4rem}"
-    "p{margin:.5rem "
-    "0;max-width:42rem}.kick{color:var(--soft);font-size:.85rem;letter-spacing:.04em}"
-    ".lead{font-size:1.15rem}.soft{color:var(--soft)}.small{font-size:.875rem}"
-    "em{font-style:normal;color:var(--for)}b{font-weight:600}"
-    ".facts{display:flex;flex-wrap:wrap;gap:.4rem 2.4rem;margin:1.6rem 0 0;padding:1rem 0 0;"
-    "border-top:1px solid var(--line)}.facts div{min-width:7rem}"
-    ".facts dt,.facts span{display:block;color:var(--soft);font-size:.8rem}"
-    ".facts strong{font-size:1.3rem;font-weight:500;font-variant-numeric:tabular-nums}"
-    "table{border-collapse:collapse;width:100%;margin:1rem 0}"
-    "td{padding:.42rem 0;border-bottom:1px solid var(--line);vertical-align:middle}"
-    "td.t{width:50%;padding-right:1rem;overflow-wrap:anywhere}"
-    "td.t span{display:block;color:var(--soft);font-size:.8rem}"
-    "td.v{width:4.6rem;text-align:right;font-variant-numeric:tabular-nums}"
-    "td svg{display:block;width:100%;height:14px}"
-    "tr.rest td{color:var(--soft);border-bottom:0}"
-    ".card{background:var(--card);border:1px solid var(--line);border-radius:10px;"
-    "padding:1.1rem 1.3rem;margin:1.2rem 0}.two{display:grid;grid-template-columns:1fr "
-    "1fr;gap:1rem}"
-    "@media(max-width:44rem){.two{grid-template-columns:1fr}h1{font-size:1.75rem}}"
-    ".two .card{margin:0}.two h3{font-size:1rem;font-weight:600;margin:0 0 .2rem}"
-    ".wide{width:100%;height:auto;display:block;overflow:visible}"
-    ".maps{display:grid;grid-template-columns:repeat(auto-fill,minmax(11rem,1fr));gap:1.2rem;"
-    "margin:1.2rem 0}figure{margin:0}figcaption{font-size:.8rem;color:var(--soft);margin-top:.3rem}"
-    ".scale{display:inline-block;width:5rem;height:.6rem;border-radius:2px;vertical-align:middle;"
-    "margin:0 .4rem;background:linear-gradient(90deg,transparent,var(--for));"
-    "border:1px solid var(--line)}"
-    "footer{margin-top:3.5rem;padding-top:1rem;border-top:1px solid var(--line);color:var(--soft);"
-    "font-size:.85rem}";
 
 static const char *target_name(const heed_explanation *e)
 {
@@ -71,16 +33,12 @@ static const heed_reason *find_item(const heed_explanation *e, const char *item)
 static void add_head(struct hd_page *page, const heed_explanation *e)
 {
     int likely = 0;
+    char title[512];
 
-    hd_page_raw(page, "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">"
-                      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-                      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none';"
-                      "style-src 'unsafe-inline'\">");
-    hd_page_add(page, "<title>Why %.80s</title><style>", target_name(e));
-    hd_page_raw(page, hd_picture_style);
-    hd_page_raw(page, page_style);
+    snprintf(title, sizeof title, "Why %s", target_name(e));
+    hd_page_begin(page, title);
     hd_page_add(page,
-                "</style></head><body><main><div class=\"kick\">Why this item, for reader "
+                "<div class=\"kick\">Why this item, for reader "
                 "<bdi>%.60s</bdi></div><h1>&ldquo;<bdi>%s</bdi>&rdquo; stands at place %lld</h1>",
                 e->user, target_name(e), (long long)e->rank);
 
@@ -300,14 +258,14 @@ static void add_faithfulness(struct hd_page *page, const heed_explanation *e)
 /* ---- the maps */
 static void add_maps(struct hd_page *page, const heed_explanation *e)
 {
-    struct hd_map map;
+    struct hd_maps maps;
+    struct hd_heat heat;
 
     if (!hd_has_maps(e))
         return;
-    hd_map_all(e, &map);
-    int n = map.n;
-    bool tips = (int64_t)e->layers * e->heads * n * (n + 1) / 2 <= TIPS_MAX;
-    bool sizes = hd_map_signed(e);
+    hd_explanation_maps(e, &maps);
+    hd_heat_mean(&maps, &heat);
+    int n = maps.row_count;
     double cell = n > 12 ? 17 : 24;
     hd_page_add(
         page,
@@ -322,31 +280,11 @@ static void add_maps(struct hd_page *page, const heed_explanation *e)
                 "<svg class=\"wide\" style=\"max-width:%.0fpx\" viewBox=\"-2 -2 %.0f %.0f\" "
                 "role=\"img\" aria-label=\"attention, averaged over layers and heads\">",
                 n * cell + 330.0, n * cell + 330.0, n * cell + 4.0);
-    hd_draw_map(page, e, &map, 0, 0, cell, true, true);
-    hd_page_add(page,
-                "</svg><p class=\"soft small\">Mean over %d layer%s and %d head%s%s. "
-                "0<span class=\"scale\"></span>%.3f</p>",
-                e->layers, e->layers == 1 ? "" : "s", e->heads, e->heads == 1 ? "" : "s",
-                sizes ? ", of sizes without sign, each row against its largest" : "", map.top);
-    if (sizes)
-        hd_page_raw(page, "<p class=\"soft small\">Weights of this model have a sign: below, the "
-                          "warm squares are negative.</p>");
-    hd_page_raw(page, "<div class=\"maps\">");
-    for (int layer = 0; layer < e->layers; layer++) {
-        for (int head = 0; head < e->heads; head++) {
-            hd_page_add(page,
-                        "<figure><svg class=\"wide\" viewBox=\"-1 -1 170 170\" role=\"img\" "
-                        "aria-label=\"layer %d, head %d\">",
-                        layer + 1, head + 1);
-            hd_map_one(e, layer, head, &map);
-            hd_draw_map(page, e, &map, 0, 0, 168.0 / n, false, tips);
-            hd_page_add(page,
-                        "</svg><figcaption>Layer %d, head %d &middot; darkest %.3f"
-                        "</figcaption></figure>",
-                        layer + 1, head + 1, map.top);
-        }
-    }
-    hd_page_raw(page, "</div>");
+    hd_draw_heat(page, &maps, &heat, 0, 0, cell, HD_HEAT_TIPS);
+    hd_draw_names(page, &maps, 0, 0, cell);
+    hd_page_raw(page, "</svg>");
+    hd_add_scale(page, &maps, &heat);
+    hd_add_small_maps(page, &maps);
 }
 
 heed_status heed_explanation_html(const heed_explanation *e, const char *path)

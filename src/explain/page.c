@@ -143,8 +143,9 @@ static void put_escaped(struct hd_page *page, const char *text, int columns)
         hd_page_raw(page, "\xE2\x80\xA6");
 }
 
-/* decimals up to 9. What is no number, or has more digits than are worth reading, is a dash. */
-static void put_fixed(struct hd_page *page, double value, int decimals, bool sign)
+/* decimals up to 9; shortest: as many as it needs. What is no number, or has more digits than are worth reading, is a dash. */
+static void put_fixed(struct hd_page *page, double value, int decimals, bool shortest,
+                      bool sign)
 {
     char digits[40];
     int n = (int)sizeof digits;
@@ -157,6 +158,8 @@ static void put_fixed(struct hd_page *page, double value, int decimals, bool sig
         return;
     }
     uint64_t rest = (uint64_t)floor(fabs(value) * scale + 0.5);
+    for (; shortest && decimals && rest % 10 == 0; decimals--)
+        rest /= 10;
     bool negative = value < 0 && rest;
     for (int i = 0; i < decimals || rest || i == decimals; i++, rest /= 10) {
         if (i == decimals && decimals)
@@ -188,7 +191,8 @@ void hd_page_add(struct hd_page *page, const char *fmt, ...)
         if (*at == 's') {
             put_escaped(page, va_arg(args, const char *), precision);
         } else if (*at == 'f') {
-            put_fixed(page, va_arg(args, double), precision < 0 ? 2 : precision, sign);
+            put_fixed(page, va_arg(args, double), precision < 0 ? 2 : precision, precision < 0,
+                      sign);
         } else if (*at == 'd') {
             snprintf(whole, sizeof whole, "%d", va_arg(args, int));
             hd_page_raw(page, whole);

@@ -22,6 +22,7 @@ void hd_page_raw(struct hd_page *page, const char *markup);
 /* printf's small sister:
  *   %s %.40s        escaped; the precision is the room in columns, with an ellipsis where cut
  *   %d %lld         whole numbers
+ *   %f              two decimals, or fewer where those would be zeros: what a drawing needs
  *   %.3f %+.3f      exactly so many decimals; with + a sign to be read, by its true minus */
 void hd_page_add(struct hd_page *page, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Columns that the text takes, two for each East Asian wide letter. */

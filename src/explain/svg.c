@@ -119,7 +119,8 @@ static void draw_trust(struct hd_page *page, const heed_explanation *e, double y
 heed_status heed_explanation_svg(const heed_explanation *e, const char *path)
 {
     struct hd_page page = {0};
-    struct hd_map map;
+    struct hd_maps maps;
+    struct hd_heat heat;
     double bottom = 150 + BARS * ROW + 26;
     heed_status status;
 
@@ -140,8 +141,9 @@ heed_status heed_explanation_svg(const heed_explanation *e, const char *path)
     draw_reasons(&page, e, 146);
     if (hd_has_maps(e)) {
         double x = WIDTH - SIDE - MAP_SIDE;
-        hd_map_all(e, &map);
-        hd_draw_map(&page, e, &map, x, 138, MAP_SIDE * 0.88 / map.n, false, true);
+        hd_explanation_maps(e, &maps);
+        hd_heat_mean(&maps, &heat);
+        hd_draw_heat(&page, &maps, &heat, x, 138, MAP_SIDE * 0.88 / maps.row_count, HD_HEAT_TIPS);
         hd_page_add(&page,
                     "<text class=\"s\" x=\"%f\" y=\"%f\" font-size=\"12.5\">attention: mean "
                     "of %d layer%s, %d head%s</text>",

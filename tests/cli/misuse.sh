@@ -25,6 +25,16 @@ try export model
 try export model sequence
 try export model text -o x
 try simulate --users 10
+try attention
+try attention show
+try attention show cat --user 42
+try attention show ' '
+try attention show $'caf\xe9'
+try attention show cat --layer 1
+try attention show cat --layer 3 --head 1
+try attention show cat --heads 17
+try attention show cat --form softmac
+try attention show cat --html /nowhere/cat.html
 try bench nothing
 try --no-such
 try help nothing

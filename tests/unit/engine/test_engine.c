@@ -368,6 +368,46 @@ static void test_explain_one_event(void **state)
     heed_explanation_free(explanation);
 }
 
+/* The maps of a history are those of an explanation, with the titles of what was read. */
+static void test_maps(void **state)
+{
+    struct world *w = *state;
+    heed_explain_opts opts = {.maps = true};
+    heed_explanation *why;
+    heed_maps *maps = NULL;
+
+    world_fill(w);
+    assert_status(heed_engine_maps(w->engine, "r4", 0, &maps), HEED_E_STATE);
+    assert_says("no model");
+    world_train(w);
+    assert_status(heed_engine_maps(w->engine, "r4", 0, &maps), HEED_OK);
+    assert_status(heed_engine_explain(w->engine, "r4", "i0", &opts, &why), HEED_OK);
+    assert_int_equal(maps->rows, 12);
+    assert_int_equal(maps->columns, 12);
+    assert_int_equal(maps->layers, why->layers);
+    assert_int_equal(maps->heads, why->heads);
+    assert_true(maps->causal);
+    assert_string_equal(maps->title, "What r4 read");
+    assert_non_null(strstr(maps->note, "the latest 12 of 12 visits"));
+    for (int i = 0; i < 12; i++)
+        assert_string_equal(maps->row_names[i], why->history[i].title);
+    assert_memory_equal(maps->weights, why->maps,
+                        (size_t)maps->layers * maps->heads * 144 * sizeof(float));
+    heed_explanation_free(why);
+    heed_maps_free(maps);
+
+    assert_status(heed_engine_maps(w->engine, "r4", 1700000000000LL + 3600000LL * 10, &maps),
+                  HEED_OK);
+    assert_int_equal(maps->rows, 11);
+    heed_maps_free(maps);
+    heed_maps_free(NULL);
+    assert_status(heed_engine_maps(w->engine, "r4x", 0, &maps), HEED_E_NOTFOUND);
+    assert_says("r4");
+    assert_status(heed_engine_maps(w->engine, "", 0, &maps), HEED_E_ARG);
+    assert_status(heed_engine_maps(w->engine, "r4", 1, &maps), HEED_E_STATE);
+    assert_says("no visits");
+}
+
 /* Asked years after the last event, a model with a time bias answers as it does a week after it. */
 static void test_old_data(void **state)
 {
@@ -548,6 +588,7 @@ int main(void)
         WORLD_TEST(test_at),        WORLD_TEST(test_items_after_training),
         WORLD_TEST(test_reopen),    WORLD_TEST(test_evaluate),
         WORLD_TEST(test_explain),   WORLD_TEST(test_explain_one_event),
+        WORLD_TEST(test_maps),
         WORLD_TEST(test_old_data),  WORLD_TEST(test_resume),
         WORLD_TEST(test_decisions), WORLD_TEST(test_threads),
     };

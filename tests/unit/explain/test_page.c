@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The page and the picture of an explanation: whole, well-formed, asking the network for nothing,
+ * The page and the picture of an explanation, and those of maps alone: whole, well-formed, asking the network for nothing,
  * and with titles that stay titles whatever is in them. Given a path, it writes a page and a
  * picture there to be looked at. */
 #include "explain/page.h"
@@ -19,9 +19,8 @@ static char path[] = "/tmp/heed-page-XXXXXX";
 typedef heed_status (*writer)(const heed_explanation *e, const char *where);
 static const writer writers[2] = {heed_explanation_html, heed_explanation_svg};
 
-static char *written(writer write, const heed_explanation *e)
+static char *read_back(void)
 {
-    assert_int_equal(write(e, path), HEED_OK);
     FILE *file = fopen(path, "rb");
     assert_non_null(file);
     fseek(file, 0, SEEK_END);
@@ -33,6 +32,12 @@ static char *written(writer write, const heed_explanation *e)
     assert_int_equal(strlen(text), size); /* no NUL within */
     fclose(file);
     return text;
+}
+
+static char *written(writer write, const heed_explanation *e)
+{
+    assert_int_equal(write(e, path), HEED_OK);
+    return read_back();
 }
 
 /* Every element is closed in its order, every attribute quoted, every & begins an entity. */
@@ -249,6 +254,10 @@ static void test_format(void **state)
         {"%.3f", -0.0004, "0.000"},
         {"%.3f", -12.5, "-12.500"},
         {"%f", 1.006, "1.01"},
+        {"%f", 1.5, "1.5"},
+        {"%f", -20.001, "-20"},
+        {"%f", 100.0, "100"},
+        {"%f", 0.0, "0"},
         {"%.1f", 1234567.25, "1234567.3"},
         {"%+.2f", 0.0, "+0.00"},
         {"%+.2f", -1.5,
@@ -274,12 +283,145 @@ static void test_format(void **state)
     assert_int_equal(hd_text_columns("a\xCC\x81\xE6\xB2\xB3"), 3); /* a mark sits on its letter */
 }
 
+/* ---- maps that stand for themselves */
+
+typedef heed_status (*maps_writer)(const heed_maps *maps, const char *where);
+static const maps_writer maps_writers[2] = {heed_maps_html, heed_maps_svg};
+
+static char *maps_written(maps_writer write, const heed_maps *maps)
+{
+    assert_int_equal(write(maps, path), HEED_OK);
+    return read_back();
+}
+
+#define MAPS_SIDE 200
+static float weights[4 * 4 * MAPS_SIDE * MAPS_SIDE];
+static const char *names[MAPS_SIDE];
+static char name_text[MAPS_SIDE][16];
+
+static heed_maps make_maps(int layers, int heads, int rows, int columns, bool causal)
+{
+    heed_rng rng = hd_rng(7, (uint64_t)rows);
+
+    for (int i = 0; i < MAPS_SIDE; i++) {
+        snprintf(name_text[i], sizeof name_text[i], "word%d", i + 1);
+        names[i] = name_text[i];
+    }
+    for (int i = 0; i < layers * heads * rows * columns; i++)
+        weights[i] = (float)(hd_random_unit(&rng) / columns);
+    return (heed_maps){.title = "A title <of> \"its\" own",
+                       .note = "Made up & written down in a sentence that is too long for one line "
+                               "of a picture, so that it must be cut into several of them.",
+                       .layers = layers,
+                       .heads = heads,
+                       .rows = rows,
+                       .columns = columns,
+                       .row_names = names,
+                       .column_names = names,
+                       .weights = weights,
+                       .causal = causal};
+}
+
+static void test_maps(void **state)
+{
+    (void)state;
+    static const struct row {
+        const char *name;
+        int layers, heads, rows, columns;
+        bool causal;
+    } rows[] = {
+        {"one weight", 1, 1, 1, 1, false},    {"a text", 2, 4, 6, 6, false},
+        {"a causal text", 2, 4, 9, 9, true},  {"one query", 1, 2, 1, 40, false},
+        {"one key", 3, 1, 40, 1, false},      {"more than is drawn", 2, 2, 200, 200, false},
+        {"a long history", 4, 4, 60, 60, true},
+    };
+    for (const struct row *r = rows; r < rows + sizeof rows / sizeof *rows; r++) {
+        heed_maps maps = make_maps(r->layers, r->heads, r->rows, r->columns, r->causal);
+        print_message("# %s\n", r->name);
+        for (int w = 0; w < 2; w++) {
+            char *text = maps_written(maps_writers[w], &maps), label[48];
+            assert_well_formed(text);
+            assert_alone(text);
+            assert_non_null(strstr(text, "<svg"));
+            assert_non_null(strstr(text, "A title &lt;of&gt;"));
+            assert_non_null(strstr(text, "Made up &amp; written"));
+            assert_true(strlen(text) < 2500000);
+            /* The latest of a history, else the first. */
+            snprintf(label, sizeof label, ">word%d</text>", r->causal ? r->rows : 1);
+            assert_non_null(strstr(text, label));
+            assert_true(r->rows < 50 || !strstr(text, r->causal ? ">word1</text>" : ">word200<"));
+            snprintf(label, sizeof label, "ayer %d, head %d", r->layers, r->heads);
+            assert_true(r->layers * r->heads == 1 || strstr(text, label));
+            free(text);
+        }
+    }
+}
+
+/* A weight is where it belongs, and one that is no number is none. */
+static void test_maps_numbers(void **state)
+{
+    (void)state;
+    heed_maps maps = make_maps(1, 1, 3, 3, false);
+
+    maps.column_names = NULL; /* the rows' */
+    weights[5] = 0.625f, weights[6] = NAN, weights[7] = -0.25f;
+    char *text = maps_written(heed_maps_svg, &maps);
+    assert_non_null(strstr(text, "word2 looks at word3: 0.625"));
+    assert_non_null(strstr(text, "word3 looks at word2: -0.250"));
+    assert_null(strstr(text, "word3 looks at word1"));
+    assert_non_null(strstr(text, ">0.63<")); /* a small map has its numbers in its squares */
+    free(text);
+    text = maps_written(heed_maps_html, &maps);
+    assert_non_null(strstr(text, "warm squares are negative"));
+    free(text);
+}
+
+static void test_maps_refused(void **state)
+{
+    (void)state;
+    heed_maps good = make_maps(1, 1, 2, 2, false);
+    static const struct row {
+        const char *says;
+        int layers, rows, columns;
+        bool causal, no_weights, no_names, no_columns, reserved;
+    } rows[] = {
+        {"0 layers", 0, 2, 2, false, false, false, false, false},
+        {"(0, 2)", 1, 0, 2, false, false, false, false, false},
+        {"causal, but (2, 3)", 1, 2, 3, true, false, false, false, false},
+        {"(2, 3) needs names", 1, 2, 3, false, false, false, true, false},
+        {"nothing to draw", 1, 2, 2, false, true, false, false, false},
+        {"nothing to draw", 1, 2, 2, false, false, true, false, false},
+        {"reserved[1]", 1, 2, 2, false, false, false, false, true},
+    };
+    for (const struct row *r = rows; r < rows + sizeof rows / sizeof *rows; r++) {
+        for (int w = 0; w < 2; w++) {
+            heed_maps maps = good;
+            print_message("# %s\n", r->says);
+            maps.layers = r->layers, maps.rows = r->rows, maps.columns = r->columns;
+            maps.causal = r->causal;
+            if (r->no_weights)
+                maps.weights = NULL;
+            if (r->no_names)
+                maps.row_names = NULL;
+            if (r->no_columns)
+                maps.column_names = NULL;
+            maps.reserved[1] = r->reserved;
+            assert_int_equal(maps_writers[w](&maps, path), HEED_E_ARG);
+            assert_non_null(strstr(heed_error_message(), r->says));
+            assert_int_equal(maps_writers[w](&good, NULL), HEED_E_ARG);
+            assert_int_equal(maps_writers[w](&good, "/nowhere/at/all.svg"), HEED_E_IO);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole),  cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_honest), cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_bare),   cmocka_unit_test(test_format),
+        cmocka_unit_test(test_maps),   cmocka_unit_test(test_maps_numbers),
+        cmocka_unit_test(test_maps_refused),
     };
     if (argc == 3) {
         fabricate(&f, 42, 2, 2, true);
