@@ -44,12 +44,18 @@ struct hd_timing hd_bench_summary(double *ms, int runs)
 
 heed_status hd_bench_runs(hd_bench_fn run, void *arg, double seconds, struct hd_timing *out)
 {
+    return hd_bench_few_runs(run, arg, seconds, RUNS_MIN, out);
+}
+
+heed_status hd_bench_few_runs(hd_bench_fn run, void *arg, double seconds, int least,
+                              struct hd_timing *out)
+{
     double ms[RUNS_MAX], end;
     int runs = 0;
 
     HD_TRY(run(arg));
     end = hd_seconds() + seconds;
-    while (runs < RUNS_MIN || (runs < RUNS_MAX && hd_seconds() < end)) {
+    while (runs < least || (runs < RUNS_MAX && hd_seconds() < end)) {
         double start = hd_seconds();
         HD_TRY(run(arg));
         ms[runs++] = (hd_seconds() - start) * 1e3;

@@ -20,6 +20,9 @@ typedef heed_status (*hd_bench_fn)(void *arg);
  * HEED_E_CANCELLED between two runs when the program is interrupted. */
 HEED_CHECKED heed_status hd_bench_runs(hd_bench_fn run, void *arg, double seconds,
                                        struct hd_timing *out);
+/* The same with as many runs as that at least: for what takes seconds a run. */
+HEED_CHECKED heed_status hd_bench_few_runs(hd_bench_fn run, void *arg, double seconds, int least,
+                                           struct hd_timing *out);
 /* Median, least and most of times in ms, which it sorts. */
 struct hd_timing hd_bench_summary(double *ms, int runs);
 /* The p-th part of sorted times, nearest rank. */

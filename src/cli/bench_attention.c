@@ -1,192 +1,260 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `heed bench attention`: the attention kernels on plain arrays, forward, and forward with
- * backward; on bfloat16 arrays forward, as a share of the same float32 peak. Operations are counted
- * as the formula needs them: two products forward, five more backward, half of each where causal. */
-#include "cli/bench.h"
+ * `heed bench attention`: every form of attention, forward, and forward with backward. Operations
+ * are counted as the formula needs them, so peak_share says how far from the machine's best a form
+ * is, not how busy it keeps the machine. */
+#include "cli/bench_lengths.h"
 #include "cli/commands.h"
 #include "base/limits.h"
-#include "base/memory.h"
-#include "base/random.h"
-#include "heed/attention.h"
-#include "kernel/kernel.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LEAST_RUNS 3 /* of a row that takes seconds */
+#define PEERS "bench/attention_vs_torch.py"
 
 struct attention_options {
+    const char *forms, *chart;
     int64_t threads;
     double seconds;
+    bool lengths, peers;
 };
 #define AT(field) offsetof(struct attention_options, field)
 
 static const struct hd_flag attention_flags[] = {
+    {"forms", 0, HD_FLAG_TEXT, AT(forms), "LIST", "names with commas between; all where not given"},
     {"threads", 0, HD_FLAG_COUNT, AT(threads), "N", "processors to use; all where not given",
      .least = 1, .most = HD_THREADS_MAX},
-    {"seconds", 0, HD_FLAG_NUMBER, AT(seconds), "S", "to spend on each row", .fallback = "0.3"},
+    {"seconds", 0, HD_FLAG_NUMBER, AT(seconds), "S", "to spend on each row", .fallback = "0.2"},
+    {"lengths", 0, HD_FLAG_SWITCH, AT(lengths), NULL,
+     "instead: time and memory from 64 to 65,536 positions, and where forms cross"},
+    {"chart", 0, HD_FLAG_FILE, AT(chart), "FILE", "with --lengths: draw them, as SVG"},
+    {"peers", 0, HD_FLAG_SWITCH, AT(peers), NULL,
+     "instead: beside PyTorch, by " PEERS " of heed's source folder"},
     {0},
 };
 
-static const struct shape {
-    int64_t B, H, L, D;
-} shapes[] = {{128, 2, 200, 32}, {128, 1, 200, 64}, {64, 4, 50, 32},
-              {32, 8, 512, 64},  {8, 8, 2048, 64},  {1, 8, 8192, 64}};
-
-struct job {
-    heed_pool *pool;
-    heed_attention_opts opts;
-    heed_attention_arrays arrays;
-    bool backward;
+/* What dense attention is timed with: histories, texts, long texts. */
+static const struct hd_form_shape dense_shapes[] = {
+    {128, 2, 200, 32, 0}, {128, 1, 200, 64, 0}, {64, 4, 50, 32, 0},
+    {32, 8, 512, 64, 0},  {8, 8, 2048, 64, 0},  {1, 8, 8192, 64, 0},
 };
 
-static heed_status run(void *arg)
-{
-    struct job *job = arg;
+struct bench {
+    const struct hd_cli *cli;
+    struct hd_json_writer *json;
+    const struct attention_options *options;
+    heed_pool *pool;
+    double peak;
+};
 
-    HD_TRY(heed_attention_forward(job->pool, &job->opts, &job->arrays));
-    return job->backward ? heed_attention_backward(job->pool, &job->opts, &job->arrays) : HEED_OK;
+/* ---- a row */
+
+static const char *dtype_name(heed_dtype dtype)
+{
+    return dtype == HEED_BF16 ? "bfloat16" : "float32";
 }
 
-static heed_status fill(struct job *job, const struct shape *s, hd_arena *arena)
+static void report(const struct bench *b, const struct hd_form_job *job,
+                   const struct hd_timing *timing)
 {
-    size_t count = (size_t)(s->B * s->L * s->H * s->D);
-    float *x[8];
-
-    for (int i = 0; i < 8; i++) {
-        heed_rng rng = hd_rng(1, (uint64_t)i);
-        x[i] = hd_arena_alloc(arena, count, sizeof(float));
-        if (!x[i])
-            return hd_fail(HEED_E_NOMEM, "bench: no memory for attention");
-        for (size_t j = 0; j < count; j++)
-            x[i][j] = (float)(2 * hd_random_unit(&rng) - 1);
-    }
-    heed_attention_arrays *a = &job->arrays;
-    *a = (heed_attention_arrays){.dtype = HEED_F32,
-                                 .B = s->B,
-                                 .T = s->L,
-                                 .S = s->L,
-                                 .H = s->H,
-                                 .D = s->D,
-                                 .E = s->D,
-                                 .q = x[0],
-                                 .k = x[1],
-                                 .v = x[2],
-                                 .out = x[3],
-                                 .dout = x[4],
-                                 .dq = x[5],
-                                 .dk = x[6],
-                                 .dv = x[7]};
-    a->lse = hd_arena_alloc(arena, (size_t)(s->B * s->L * s->H), sizeof(float));
-    if (!a->lse)
-        return hd_fail(HEED_E_NOMEM, "bench: no memory for attention");
-    return HEED_OK;
-}
-
-/* The same arrays in bfloat16. */
-static heed_status narrow(struct job *job, const struct shape *s, hd_arena *arena)
-{
-    size_t count = (size_t)(s->B * s->L * s->H * s->D);
-    const void **inputs[] = {&job->arrays.q, &job->arrays.k, &job->arrays.v};
-
-    for (int i = 0; i < 3; i++) {
-        uint16_t *x = hd_arena_alloc(arena, count, sizeof *x);
-        if (!x)
-            return hd_fail(HEED_E_NOMEM, "bench: no memory for attention");
-        hd_kernels_bf16()->from_f32(x, *inputs[i], count);
-        *inputs[i] = x;
-    }
-    job->arrays.dtype = HEED_BF16; /* out has room for twice as much */
-    return HEED_OK;
-}
-
-/* Scratch of one's own, as somebody has who calls often. */
-static heed_status add_scratch(struct job *job, hd_arena *arena)
-{
-    heed_attention_arrays *a = &job->arrays;
-
-    a->scratch_bytes = heed_attention_scratch_bytes(job->pool, &job->opts, a, false);
-    uint64_t backward = heed_attention_scratch_bytes(job->pool, &job->opts, a, true);
-    if (job->backward && backward > a->scratch_bytes)
-        a->scratch_bytes = backward;
-    a->scratch = hd_arena_alloc(arena, a->scratch_bytes, 1);
-    return a->scratch ? HEED_OK : hd_fail(HEED_E_NOMEM, "bench: no memory for attention");
-}
-
-static void report(const struct hd_cli *cli, struct hd_json_writer *json, const struct shape *s,
-                   const struct job *job, const struct hd_timing *timing, double peak)
-{
-    double pairs = job->opts.causal ? (double)(s->L * (s->L + 1) / 2) : (double)(s->L * s->L);
-    double operations =
-        (job->backward ? 3.5 : 1) * 4 * (double)(s->B * s->H) * pairs * (double)s->D;
+    const struct hd_form_shape *s = &job->shape;
     const char *pass = job->backward ? "forward_backward" : "forward";
-    const char *dtype = job->arrays.dtype == HEED_BF16 ? "bfloat16" : "float32";
+    double operations = hd_form_operations(job), mib = (double)job->bytes / (1 << 20);
 
-    if (!cli->json) {
-        printf(
-            "%-8s %-8s (%3lld, %lld, %4lld, %2lld) %-6s %-16s  %9.3f ms  %6.1f GF/s  %3.0f %% of "
-            "peak\n",
-            "dense", dtype, (long long)s->B, (long long)s->H, (long long)s->L, (long long)s->D,
-            job->opts.causal ? "causal" : "", pass, timing->ms, operations / timing->ms * 1e-6,
-            100 * operations / timing->ms * 1e-6 / peak);
+    if (!b->cli->json) {
+        printf("%-8s %-8s (%3lld, %lld, %5lld, %2lld) %-6s %-16s %9.3f ms %7.1f GF/s %3.0f %% of "
+               "peak %8.2f MiB\n",
+               job->form->name, dtype_name(job->dtype), (long long)s->B, (long long)s->H,
+               (long long)s->L, (long long)s->D, job->causal ? "causal" : "", pass, timing->ms,
+               operations / timing->ms * 1e-6, 100 * operations / timing->ms * 1e-6 / b->peak, mib);
         return;
     }
-    hd_json_begin_object(json, NULL);
-    hd_json_put_text(json, "form", "dense");
-    hd_json_put_text(json, "dtype", dtype);
-    hd_json_put_int(json, "B", s->B);
-    hd_json_put_int(json, "H", s->H);
-    hd_json_put_int(json, "L", s->L);
-    hd_json_put_int(json, "D", s->D);
-    hd_json_put_bool(json, "causal", job->opts.causal);
-    hd_json_put_text(json, "pass", pass);
-    hd_put_timing(json, timing);
-    hd_put_speed(json, operations, timing, peak);
-    hd_json_end(json);
+    hd_json_begin_object(b->json, NULL);
+    hd_json_put_text(b->json, "form", job->form->name);
+    hd_json_put_text(b->json, "dtype", dtype_name(job->dtype));
+    hd_json_put_int(b->json, "B", s->B);
+    hd_json_put_int(b->json, "H", s->H);
+    hd_json_put_int(b->json, "L", s->L);
+    hd_json_put_int(b->json, "S", s->S);
+    hd_json_put_int(b->json, "D", s->D);
+    hd_json_put_bool(b->json, "causal", job->causal);
+    hd_json_put_text(b->json, "pass", pass);
+    hd_put_timing(b->json, timing);
+    hd_put_speed(b->json, operations, timing, b->peak);
+    hd_put_rounded(b->json, "memory_mib", mib, 3);
+    hd_json_end(b->json);
 }
 
-/* All six rows of one shape: forward, both passes, forward in bfloat16. */
-static heed_status time_shape(const struct hd_cli *cli, struct hd_json_writer *json,
-                              const struct shape *s, heed_pool *pool, double seconds, double peak)
+static heed_status time_row(const struct bench *b, struct hd_form_job job)
 {
-    struct job job = {.pool = pool};
-    hd_arena *arena = hd_arena_new(0);
-    heed_status status =
-        arena ? fill(&job, s, arena) : hd_fail(HEED_E_NOMEM, "bench: no memory for attention");
+    struct hd_timing timing;
+    heed_status status = hd_form_prepare(&job);
 
-    for (int i = 0; status == HEED_OK && i < 6; i++) {
-        struct hd_timing timing;
-        job.opts.causal = i & 1;
-        job.backward = i / 2 == 1;
-        if (i == 4)
-            status = narrow(&job, s, arena);
-        if (status == HEED_OK)
-            status = add_scratch(&job, arena);
-        if (status == HEED_OK)
-            status = hd_bench_runs(run, &job, seconds, &timing);
-        if (status == HEED_OK)
-            report(cli, json, s, &job, &timing, peak);
-    }
-    hd_arena_free(arena);
+    if (status == HEED_OK)
+        status = hd_bench_few_runs(hd_form_run, &job, b->options->seconds, LEAST_RUNS, &timing);
+    if (status == HEED_OK)
+        report(b, &job, &timing);
+    hd_form_clear(&job);
     return status;
 }
 
-static heed_status time_shapes(const struct hd_cli *cli, struct hd_json_writer *json,
-                               heed_pool *pool, double peak, const void *given)
+/* A form with one shape: both passes, and with a causal mask and bfloat16 where it has the trait.
+ * bfloat16 goes forward alone, since its backward is float32's. */
+static heed_status time_shape(const struct bench *b, const struct hd_form *form,
+                              const struct hd_form_shape *shape)
 {
-    const struct attention_options *options = given;
+    int masks = form->traits & HD_FORM_CAUSAL ? 2 : 1;
 
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        HD_TRY(time_shape(cli, json, &shapes[i], pool, options->seconds, peak));
+    for (int kind = 0; kind < 3; kind++) {
+        struct hd_form_job job = {.form = form,
+                                  .pool = b->pool,
+                                  .shape = *shape,
+                                  .dtype = kind == 2 ? HEED_BF16 : HEED_F32,
+                                  .backward = kind == 1};
+        if ((kind == 1 && !(form->traits & HD_FORM_BACKWARD)) ||
+            (kind == 2 && !(form->traits & HD_FORM_BFLOAT16)))
+            continue;
+        for (int causal = 0; causal < masks; causal++) {
+            job.causal = causal;
+            HD_TRY(time_row(b, job));
+        }
+    }
     return HEED_OK;
+}
+
+/* ---- which forms */
+
+static const char *next_form(void *context)
+{
+    const struct hd_form **at = context;
+    return (*at)->name ? (*at)++->name : NULL;
+}
+
+/* Is the form on the list? */
+static bool listed(const char *list, const char *name)
+{
+    size_t length = strlen(name);
+
+    for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+        if (strncmp(at, name, length) == 0 && (at[length] == ',' || !at[length]))
+            return true;
+    return false;
+}
+
+static heed_status check_list(const char *list)
+{
+    const struct hd_form *at = hd_forms;
+    char name[32];
+
+    while (list) {
+        size_t length = strcspn(list, ",");
+        snprintf(name, sizeof name, "%.*s", (int)(length < 31 ? length : 31), list);
+        if (!hd_form_find(name)) {
+            const char *near = hd_nearest(name, next_form, &at);
+            return hd_fail(HEED_E_ARG, near ? "--forms: there is no form `%s`; did you mean `%s`?"
+                                            : "--forms: there is no form `%s`",
+                           name, near);
+        }
+        list = list[length] ? list + length + 1 : NULL;
+    }
+    return HEED_OK;
+}
+
+static heed_status time_forms(const struct bench *b)
+{
+    for (const struct hd_form *form = hd_forms; form->name; form++) {
+        if (b->options->forms && !listed(b->options->forms, form->name))
+            continue;
+        if (form->shape.B) {
+            HD_TRY(time_shape(b, form, &form->shape));
+            continue;
+        }
+        for (size_t i = 0; i < sizeof dense_shapes / sizeof *dense_shapes; i++)
+            HD_TRY(time_shape(b, form, &dense_shapes[i]));
+    }
+    return HEED_OK;
+}
+
+/* ---- lengths */
+
+static void report_length(const struct bench *b, const struct hd_lengths *l, int f, int i)
+{
+    struct hd_form_job job = {.form = l->form[f],
+                              .shape = {1, 1, l->L[i], HD_LENGTHS_D, l->L[i]},
+                              .causal = true,
+                              .bytes = (uint64_t)(l->mib[f][i] * (1 << 20))};
+    report(b, &job, &l->timing[f][i]);
+}
+
+static heed_status time_lengths(const struct bench *b)
+{
+    static struct hd_lengths lengths;
+    struct bench one = *b; /* thread */
+    char sentence[200];
+
+    HD_TRY(hd_bench_peak(NULL, &one.peak));
+    HD_TRY(hd_lengths_measure(b->options->seconds, &lengths));
+    for (int f = 0; f < HD_LENGTH_FORMS; f++)
+        for (int i = 0; i < HD_LENGTHS; i++)
+            report_length(&one, &lengths, f, i);
+    for (int f = 1; f < HD_LENGTH_FORMS - 1 && !b->cli->json; f++) {
+        hd_lengths_sentence(&lengths, f, sentence, sizeof sentence);
+        printf("%s%s\n", f == 1 ? "\n" : "", sentence);
+    }
+    return b->options->chart ? hd_lengths_chart(&lengths, b->options->chart) : HEED_OK;
+}
+
+static heed_status time_rows(const struct hd_cli *cli, struct hd_json_writer *json, heed_pool *pool,
+                             double peak, const void *given)
+{
+    struct bench b = {.cli = cli, .json = json, .options = given, .pool = pool, .peak = peak};
+
+    return b.options->lengths || b.options->chart ? time_lengths(&b) : time_forms(&b);
+}
+
+/* ---- beside PyTorch: a script of the source folder, in whose place this program puts itself */
+
+static heed_status run_peers(const struct hd_cli *cli, const struct attention_options *o)
+{
+    const char *python = access(".venv/bin/python", X_OK) == 0 ? ".venv/bin/python" : "python3";
+    char threads[16];
+    const char *words[6] = {python, PEERS};
+    int count = 2;
+
+    if (access(PEERS, R_OK) != 0)
+        return hd_fail(HEED_E_NOTFOUND,
+                       "--peers: there is no " PEERS " here; in heed's source folder "
+                       "`make bench-peers` runs it and fetches PyTorch where it is missing");
+    if (o->threads) {
+        snprintf(threads, sizeof threads, "%d", (int)o->threads);
+        words[count++] = "--threads", words[count++] = threads;
+    }
+    if (cli->json)
+        words[count++] = "--json";
+    fflush(stdout);
+    execvp(python, (char *const *)words);
+    return hd_fail_errno(HEED_E_IO, "--peers: %s cannot be run", python);
 }
 
 static heed_status attention_run(struct hd_cli *cli, const void *given)
 {
     const struct attention_options *options = given;
-    return hd_bench_answer(cli, options->threads, time_shapes, options);
+
+    HD_TRY(check_list(options->forms));
+    return options->peers ? run_peers(cli, options)
+                          : hd_bench_answer(cli, options->threads, time_rows, options);
 }
 
 const struct hd_command hd_command_bench_attention = {
     .name = "bench attention",
-    .summary = "the attention kernels, forward and backward, by shape",
-    .example = "heed bench attention --seconds 0.05",
+    .summary = "every form of attention, forward and backward, by shape or by length",
+    .about =
+        "A row gives the median time of a call, the operations that its formula needs in a\n"
+        "second, their share of the machine's measured peak, and the memory of inputs, results\n"
+        "and scratch. Shapes are (sequences, heads, positions, width of a head).",
+    .example = "heed bench attention --forms dense,window --seconds 0.05",
     .flags = attention_flags,
     .options_bytes = sizeof(struct attention_options),
     .uses = HD_USES_JSON,
