@@ -573,14 +573,13 @@ typedef struct heed_target_opts {
     uint64_t reserved[8];
 } heed_target_opts;
 
-/**
- * Adds the weights of a network with these hidden layers (80 and 40 in the paper) to params, named
- * NAME.0.w, .b, .alpha, .mean, .var, NAME.1.w, ..., NAME.w, NAME.b.
- */
-HEED_API HEED_CHECKED heed_status heed_target_add(heed_params *params, const char *name, int64_t C,
-                                                  const int64_t *units, int64_t hidden,
-                                                  heed_target_activation activation,
-                                                  heed_target_weights *weights);
+/** The weights of a network with these hidden layers (80 and 40 units in the paper): `prefix.0.w` by
+ * Xavier's rule, `.b` zeros, `.alpha` zeros for Dice and 1 / 4 for PReLU, `.mean` zeros and `.var`
+ * ones; `prefix.1.w`, ...; `prefix.w` and `prefix.b` of the score. */
+HEED_API HEED_CHECKED heed_status heed_target_init(heed_params *params, const char *prefix,
+                                                   int64_t C, const int64_t *units, int64_t hidden,
+                                                   heed_target_activation activation,
+                                                   heed_target_weights *weights);
 
 /**
  * Target attention on a tape: what of a history matters to a candidate.

@@ -5,7 +5,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <string.h>
 
 int64_t heed_routing_interests(int64_t events, int64_t interests)
 {

@@ -3,11 +3,11 @@
  * Target attention's calls: what can be wrong with them, the tape's record, and the memory of a plain
  * call. */
 #include "attention/target_back.h"
+#include "nn/params.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 /* ---- checks */
 
@@ -333,51 +333,45 @@ heed_status heed_target_forward(heed_pool *pool, const heed_target_weights *weig
 
 /* ---- the weights of a network */
 
-static heed_status add_vector(heed_params *params, const char *name, const char *part, int64_t n,
-                              heed_init init, heed_tensor **out)
+static heed_status init_linear(heed_params *params, const char *prefix, int64_t out, int64_t in,
+                               heed_tensor **w, heed_tensor **b)
 {
-    char full[256];
-    if ((size_t)snprintf(full, sizeof full, "%s.%s", name, part) >= sizeof full)
-        return hd_fail(HEED_E_ARG, "target: the name is longer than 200 bytes");
-    return heed_params_add(params, full, &n, 1, init, 1, out);
+    HD_TRY(hd_params_add_under(params, prefix, "w", (int64_t[]){out, in}, 2,
+                               HEED_INIT_XAVIER_UNIFORM, 1, w));
+    return hd_params_add_under(params, prefix, "b", &out, 1, HEED_INIT_ZEROS, 0, b);
 }
 
-static heed_status add_linear(heed_params *params, const char *name, int64_t out, int64_t in,
-                              heed_tensor **w, heed_tensor **b)
+/* Dice starts as the paper's, from zeros, PReLU from He's slope. */
+static heed_status init_activation(heed_params *params, const char *prefix, int64_t out,
+                                   heed_target_activation activation, heed_target_layer *layer)
 {
-    char full[256];
-    snprintf(full, sizeof full, "%s.w", name);
-    HD_TRY(heed_params_add(params, full, (int64_t[]){out, in}, 2, HEED_INIT_XAVIER_UNIFORM, 1, w));
-    return add_vector(params, name, "b", out, HEED_INIT_ZEROS, b);
+    if (activation == HEED_TARGET_SIGMOID)
+        return HEED_OK;
+    HD_TRY(hd_params_add_under(params, prefix, "alpha", &out, 1, HEED_INIT_ZEROS, 0, &layer->alpha));
+    if (activation == HEED_TARGET_PRELU) {
+        hd_kernels_of(layer->alpha)->fill(layer->alpha->data, 0.25, (size_t)out);
+        return HEED_OK;
+    }
+    HD_TRY(hd_params_add_under(params, prefix, "mean", &out, 1, HEED_INIT_ZEROS, 0, &layer->mean));
+    return hd_params_add_under(params, prefix, "var", &out, 1, HEED_INIT_ONES, 0, &layer->var);
 }
 
-heed_status heed_target_add(heed_params *params, const char *name, int64_t C, const int64_t *units,
-                            int64_t hidden, heed_target_activation activation,
-                            heed_target_weights *weights)
+heed_status heed_target_init(heed_params *params, const char *prefix, int64_t C,
+                             const int64_t *units, int64_t hidden,
+                             heed_target_activation activation, heed_target_weights *weights)
 {
     heed_target_weights w = {.hidden = hidden};
     int64_t in = 4 * C;
-    char layer[240];
     if (hidden < 1 || hidden > HEED_TARGET_HIDDEN_MAX)
-        return hd_fail(HEED_E_ARG, "target: %" PRId64 " hidden layers, not 1 to %d", hidden,
-                       HEED_TARGET_HIDDEN_MAX);
-    if (strlen(name) > 200)
-        return hd_fail(HEED_E_ARG, "target: the name is longer than 200 bytes");
+        return hd_fail(HEED_E_ARG, "target: %s: %" PRId64 " hidden layers, not 1 to %d", prefix,
+                       hidden, HEED_TARGET_HIDDEN_MAX);
     for (int64_t l = 0; l < hidden; in = units[l++]) {
-        heed_target_layer *to = &w.layer[l];
-        snprintf(layer, sizeof layer, "%s.%" PRId64, name, l);
-        HD_TRY(add_linear(params, layer, units[l], in, &to->w, &to->b));
-        if (activation == HEED_TARGET_SIGMOID)
-            continue;
-        HD_TRY(add_vector(params, layer, "alpha", units[l], HEED_INIT_ZEROS, &to->alpha));
-        if (activation == HEED_TARGET_PRELU) {
-            hd_kernels_of(to->alpha)->fill(to->alpha->data, 0.25, (size_t)units[l]); /* He 2015 */
-            continue;
-        }
-        HD_TRY(add_vector(params, layer, "mean", units[l], HEED_INIT_ZEROS, &to->mean));
-        HD_TRY(add_vector(params, layer, "var", units[l], HEED_INIT_ONES, &to->var));
+        char name[HD_NAME_BYTES_MAX + 1], number[2] = {(char)('0' + l), 0};
+        HD_TRY(hd_params_prefix(name, prefix, number));
+        HD_TRY(init_linear(params, name, units[l], in, &w.layer[l].w, &w.layer[l].b));
+        HD_TRY(init_activation(params, name, units[l], activation, &w.layer[l]));
     }
-    HD_TRY(add_linear(params, name, 1, in, &w.w, &w.b));
+    HD_TRY(init_linear(params, prefix, 1, in, &w.w, &w.b));
     *weights = w;
     return HEED_OK;
 }

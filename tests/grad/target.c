@@ -137,7 +137,7 @@ static void test_memory(void **state)
     heed_tape *tape;
     size_t warm = 0;
     assert_int_equal(heed_params_new(HEED_F32, 3, &params), HEED_OK);
-    assert_int_equal(heed_target_add(params, "t", C, (int64_t[]){20, 10}, 2, HEED_TARGET_DICE, &w),
+    assert_int_equal(heed_target_init(params, "t", C, (int64_t[]){20, 10}, 2, HEED_TARGET_DICE, &w),
                      HEED_OK);
     assert_int_equal(heed_tape_new(NULL, 1, &tape), HEED_OK);
     for (int i = 0; i < B * S * C; i++)

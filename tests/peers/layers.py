@@ -488,6 +488,7 @@ def target(rng, dtype):
     lengths = torch.randint(0, S + 1, (B,))
     lengths[0] = S
     opts = TargetOpts(activation=activation, softmax=softmax, lengths=lengths.data_ptr(), dice=DiceOpts(eps=eps))
+    opts.borrowed = lengths  # as long as the options live
     keep = (torch.arange(S) < lengths[:, None])[:, None].expand(B, K, S)
     inputs, width = [new(B, K, C), new(B, S, C)], 4 * C
     for O in widths:
@@ -532,6 +533,7 @@ def routing(rng, dtype):
     maps = {2: (O, C), 3: (K, O, C), 4: (S, K, O, C)}[rank]
     formula = {2: "oc,bsc->bso", 3: "koc,bsc->bkso", 4: "skoc,bsc->bkso"}[rank]
     opts = RoutingOpts(interests=K, iterations=passes, logits=logits.data_ptr(), positions=S, lengths=lengths.data_ptr())
+    opts.borrowed = lengths, logits  # as long as the options live
 
     def ours(h, e, w):
         out = ctypes.POINTER(Tensor)()
@@ -740,7 +742,8 @@ def main():
         for dtype in (torch.float64, torch.float32):
             rng = random.Random(seed + i)
             torch.manual_seed(seed + i)
-            cases = [*layers(rng, dtype), *attentions(rng, dtype), *slopes(rng, dtype), *target(rng, dtype), *routing(rng, dtype),
+            cases = [*layers(rng, dtype), *attentions(rng, dtype), *slopes(rng, dtype), *target(rng, dtype),
+                     *routing(rng, dtype),
                      *(make(rng, dtype) for make in (lstm, multihead, transformer, additive_pool, linear_attention))]
             results = [(name, check_layer(heed, name, *case, dtype)) for name, *case in cases]
             results += [("loss", check_losses(heed, rng, dtype)), ("adam", check_adam(heed, rng, dtype))]

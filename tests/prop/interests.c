@@ -153,7 +153,7 @@ static void test_threads_change_nothing(void **state)
             assert_int_equal(heed_pool_new(threads, &pool), HEED_OK);
             assert_int_equal(heed_tape_new(pool, 1, &tape), HEED_OK);
             assert_int_equal(heed_params_new(HEED_F32, 5, &params), HEED_OK);
-            assert_int_equal(heed_target_add(params, "t", C, (int64_t[]){20, 7}, 2, o.activation, &w), HEED_OK);
+            assert_int_equal(heed_target_init(params, "t", C, (int64_t[]){20, 7}, 2, o.activation, &w), HEED_OK);
             assert_int_equal(heed_tensor_wrap(tape, HEED_F32, a, (int64_t[]){B, 2, C}, 3, true, &ta), HEED_OK);
             assert_int_equal(heed_tensor_wrap(tape, HEED_F32, e, (int64_t[]){B, S, C}, 3, true, &te), HEED_OK);
             assert_int_equal(heed_target(tape, ta, te, &w, &o, &out, NULL), HEED_OK);

@@ -41,7 +41,7 @@ static inline void tc_weights(struct tc_call *c, heed_rng *rng)
     for (int64_t l = 0; l < hidden; l++)
         units[l] = 1 + (int64_t)hd_random_below(rng, 40);
     if (heed_params_new((heed_dtype)c->a.dtype, hd_random_u64(rng), &c->params) != HEED_OK ||
-        heed_target_add(c->params, "din", c->a.C, units, hidden, c->opts.activation, &c->weights) !=
+        heed_target_init(c->params, "din", c->a.C, units, hidden, c->opts.activation, &c->weights) !=
             HEED_OK) {
         fprintf(stderr, "%s\n", heed_error_message());
         exit(1);

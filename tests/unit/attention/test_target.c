@@ -123,7 +123,7 @@ static void test_refusals(void **state)
     heed_params *params;
     heed_target_weights good_weights;
     assert_int_equal(heed_params_new(HEED_F32, 1, &params), HEED_OK);
-    assert_int_equal(heed_target_add(params, "t", 3, (int64_t[]){5, 2}, 2, HEED_TARGET_DICE,
+    assert_int_equal(heed_target_init(params, "t", 3, (int64_t[]){5, 2}, 2, HEED_TARGET_DICE,
                                      &good_weights), HEED_OK);
     heed_target_arrays good = {.B = 1, .K = 2, .S = 4, .C = 3, .a = x, .e = x, .out = x + 128};
 #define REFUSED(wanted, ...)                                                                       \
@@ -182,7 +182,7 @@ static void test_refusals(void **state)
     assert_int_equal(heed_target_forward(NULL, &good_weights, &(heed_target_opts){0}, NULL),
                      HEED_E_ARG);
     assert_int_equal(heed_target_forward(NULL, NULL, &(heed_target_opts){0}, &good), HEED_E_ARG);
-    assert_int_equal(heed_target_add(params, "u", 3, (int64_t[]){5}, 0, HEED_TARGET_DICE,
+    assert_int_equal(heed_target_init(params, "u", 3, (int64_t[]){5}, 0, HEED_TARGET_DICE,
                                      &good_weights), HEED_E_ARG);
     heed_params_free(params);
 }
@@ -197,7 +197,7 @@ static void test_refused_shapes(void **state)
     heed_tape *tape;
     heed_tensor *a, *e, *out = NULL;
     assert_int_equal(heed_params_new(HEED_F32, 1, &params), HEED_OK);
-    assert_int_equal(heed_target_add(params, "t", 3, (int64_t[]){5}, 1, HEED_TARGET_DICE, &w), HEED_OK);
+    assert_int_equal(heed_target_init(params, "t", 3, (int64_t[]){5}, 1, HEED_TARGET_DICE, &w), HEED_OK);
     assert_int_equal(heed_tape_new(NULL, 1, &tape), HEED_OK);
     static const struct {
         int64_t a[3], e[3];
