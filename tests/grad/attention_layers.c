@@ -65,7 +65,7 @@ static void check_multihead(struct how how)
 static void test_multihead(void **state)
 {
     (void)state;
-    for (int i = 0; i < 64; i++)
+    for (int i = 0; i < 128; i++)
         check_multihead((struct how){.opts = {.causal = i % 2,
                                               .offsets = i / 2 % 2 ? offsets : NULL,
                                               .sequences = i / 2 % 2 ? 4 : 0,
@@ -74,7 +74,7 @@ static void test_multihead(void **state)
                                      .biased = i / 8 % 2,
                                      .position = i / 16 % 2,
                                      .merged = i / 32 % 2,
-                                     .kv_heads = H});
+                                     .kv_heads = i / 64 ? 1 : H});
 }
 
 /* ---- additive pool: x, w, b, v */
