@@ -79,7 +79,7 @@ heed_status hd_bench_target_set(struct hd_form_job *job)
 {
     HD_TRY(set_tape(job));
     struct tape_form *own = job->own;
-    return heed_target_add(own->params, "target", job->shape.D, target_units, 2,
+    return heed_target_init(own->params, "target", job->shape.D, target_units, 2,
                            HEED_TARGET_DICE, &own->target);
 }
 
