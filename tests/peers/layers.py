@@ -206,7 +206,7 @@ def layers(rng, dtype):
                        ("tanh", torch.tanh)):
         yield (name, [4 * new(N, C)], lambda h, x, name=name: h.op("heed_" + name, x), peer)
     yield ("swiglu", [new(N, C), new(N, C)], lambda h, x, y: h.op("heed_swiglu", x, y), lambda x, y: F.silu(x) * y)
-    wide = new(N, C) + rng.choice((0, 3)) if C > 2 else 9 * new(N, 8)  # of one or two numbers the norm is all rounding
+    wide = new(N, C) + rng.choice((0, 3)) if C > 8 else 9 * new(N, 8)  # of a few, near each other, the norm is all rounding
     C = wide.shape[1]
     yield ("layer_norm", [wide, maybe(C), maybe(C)], lambda h, x, g, b: h.op("heed_layer_norm", x, g, b, eps),
            lambda x, g, b: F.layer_norm(x, (C,), g, b, e))
@@ -724,7 +724,8 @@ def check_adam(heed, rng, dtype):
     bad = None
     for t, p in zip(ours, theirs):
         # eps stands beside sqrt(v) before the correction here, after it there: 1e-8 of a step, seen in float64
-        bad = bad or differ("weights", read(t, p.detach().to(dtype)), p, 1e-5 * largest(p) if clip else 2e-6 * largest(p))
+        far = max(largest(p), 0.05)  # five steps of 0.01 may end near zero
+        bad = bad or differ("weights", read(t, p.detach().to(dtype)), p, (1e-5 if clip else 2e-6) * far)
     heed.lib.heed_adam_free(adam)
     heed.lib.heed_params_free(params)
     return bad
