@@ -29,7 +29,7 @@ static void draw_head(struct hd_page *page, const heed_explanation *e)
                 "reader %.40s</text>",
                 SIDE, e->user);
     hd_page_add(page,
-                "<text class=\"i t\" x=\"%d\" y=\"82\" font-size=\"28\">&#8220;%.50s&#8221; "
+                "<text class=\"i t\" x=\"%d\" y=\"82\" font-size=\"24\">&#8220;%.44s&#8221; "
                 "stands at place %lld</text>",
                 SIDE, title, (long long)e->rank);
     if (!without || e->counterfactual_rank < 1)
