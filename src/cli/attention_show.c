@@ -35,15 +35,16 @@ static const struct hd_flag show_arguments[] = {
 static const struct hd_flag show_flags[] = {
     {"user", 0, HD_FLAG_TEXT, AT(user), "USER",
      "instead of a text: this user's history, through the trained sequence model"},
-    {"at", 0, HD_FLAG_TIME, AT(at), "TIME", "the history as it was then; now where not given"},
-    {"seed", 0, HD_FLAG_SEED, AT(seed), "N", "of the random projections", .fallback = "1"},
-    {"layers", 0, HD_FLAG_COUNT, AT(layers), "N", "of random attention", .fallback = "2",
+    {"at", 0, HD_FLAG_TIME, AT(at), "TIME",
+     "with --user: the history as it was then; now where not given"},
+    {"seed", 0, HD_FLAG_SEED, AT(seed), "N", "of a text's random projections", .fallback = "1"},
+    {"layers", 0, HD_FLAG_COUNT, AT(layers), "N", "of a text's attention; 2 where not given",
      .least = 1, .most = HD_UNTRAINED_LAYERS_MAX},
-    {"heads", 0, HD_FLAG_COUNT, AT(heads), "N", "in each layer", .fallback = "4", .least = 1,
+    {"heads", 0, HD_FLAG_COUNT, AT(heads), "N", "in each of them; 4 where not given", .least = 1,
      .most = HD_UNTRAINED_HEADS_MAX},
     {"form", 0, HD_FLAG_CHOICE, AT(form),
      "softmax|sigmoid|silu|cosine|euclid|bilinear|additive|features|linear|lsh",
-     "of the attention, see docs/ATTENTION.md", .fallback = "softmax"},
+     "of a text's attention, see docs/ATTENTION.md; softmax where not given"},
     {"causal", 0, HD_FLAG_SWITCH, AT(causal), NULL, "no word sees those after it"},
     {"window", 0, HD_FLAG_COUNT, AT(window), "N", "a word sees N to each side; all where not given",
      .least = 1},
@@ -304,16 +305,35 @@ static heed_status show_text(const struct hd_cli *cli, const struct show_options
     return status;
 }
 
-static heed_status show_run(struct hd_cli *cli, const void *given)
+/* A text and a user take different options. */
+static heed_status check(const struct show_options *o)
 {
-    const struct show_options *o = given;
-
     if (!o->text == !o->user)
         return hd_fail(HEED_E_ARG, o->text ? "attention show: a text or --user, not both"
                                            : "attention show: a text is missing, or --user");
     if (!o->layer != !o->head)
         return hd_fail(HEED_E_ARG, "--layer and --head go together");
-    return o->user ? show_user(cli, o) : show_text(cli, o);
+    if (o->text && o->at)
+        return hd_fail(HEED_E_ARG, "--at goes with --user");
+    if (o->user && (o->layers || o->heads || o->form))
+        return hd_fail(HEED_E_ARG, "--layers, --heads and --form are of a text, not of --user");
+    if (o->user && (o->causal || o->window || o->alibi || o->rotary))
+        return hd_fail(HEED_E_ARG,
+                       "--causal, --window, --alibi and --rotary are of a text, not of --user");
+    return HEED_OK;
+}
+
+static heed_status show_run(struct hd_cli *cli, const void *given)
+{
+    struct show_options o = *(const struct show_options *)given;
+
+    HD_TRY(check(&o));
+    if (o.user)
+        return show_user(cli, &o);
+    o.layers = o.layers ? o.layers : 2;
+    o.heads = o.heads ? o.heads : 4;
+    o.form = o.form ? o.form : "softmax";
+    return show_text(cli, &o);
 }
 
 const struct hd_command hd_command_attention_show = {

@@ -28,7 +28,7 @@ static const struct hd_flag attention_flags[] = {
      .least = 1, .most = HD_THREADS_MAX},
     {"seconds", 0, HD_FLAG_NUMBER, AT(seconds), "S", "to spend on each row", .fallback = "0.2"},
     {"lengths", 0, HD_FLAG_SWITCH, AT(lengths), NULL,
-     "instead: time and memory from 64 to 65,536 positions, and where forms cross"},
+     "instead: time and memory from 64 to 65,536 positions on one thread, and where forms cross"},
     {"chart", 0, HD_FLAG_FILE, AT(chart), "FILE", "with --lengths: draw them, as SVG"},
     {"peers", 0, HD_FLAG_SWITCH, AT(peers), NULL,
      "instead: beside PyTorch, by " PEERS " of heed's source folder"},
@@ -211,7 +211,7 @@ static heed_status time_rows(const struct hd_cli *cli, struct hd_json_writer *js
 {
     struct bench b = {.cli = cli, .json = json, .options = given, .pool = pool, .peak = peak};
 
-    return b.options->lengths || b.options->chart ? time_lengths(&b) : time_forms(&b);
+    return b.options->lengths ? time_lengths(&b) : time_forms(&b);
 }
 
 /* ---- beside PyTorch: a script of the source folder, in whose place this program puts itself */
@@ -238,11 +238,23 @@ static heed_status run_peers(const struct hd_cli *cli, const struct attention_op
     return hd_fail_errno(HEED_E_IO, "--peers: %s cannot be run", python);
 }
 
+/* --lengths and --peers measure what they measure; what cannot change it is refused. */
+static heed_status check_options(const struct attention_options *o)
+{
+    if (o->peers && (o->forms || o->lengths || o->chart))
+        return hd_fail(HEED_E_ARG, "--peers goes without --forms, --lengths and --chart");
+    if (o->lengths && (o->forms || o->threads))
+        return hd_fail(HEED_E_ARG, "--lengths goes without --forms and --threads");
+    if (o->chart && !o->lengths)
+        return hd_fail(HEED_E_ARG, "--chart goes with --lengths");
+    return check_list(o->forms);
+}
+
 static heed_status attention_run(struct hd_cli *cli, const void *given)
 {
     const struct attention_options *options = given;
 
-    HD_TRY(check_list(options->forms));
+    HD_TRY(check_options(options));
     return options->peers ? run_peers(cli, options)
                           : hd_bench_answer(cli, options->threads, time_rows, options);
 }

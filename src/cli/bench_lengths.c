@@ -12,7 +12,7 @@
 static const char *const names[HD_LENGTH_FORMS] = {"dense", "window", "lsh", "linear", "cached"};
 
 static heed_status measure_one(const struct hd_form *form, int64_t L, double seconds,
-                               struct hd_timing *timing, double *mib, double *operations)
+                               struct hd_timing *timing, double *mib)
 {
     struct hd_form_job job = {.form = form,
                               .shape = {.B = 1, .H = 1, .L = L, .D = HD_LENGTHS_D},
@@ -23,7 +23,6 @@ static heed_status measure_one(const struct hd_form *form, int64_t L, double sec
     if (status == HEED_OK)
         status = hd_bench_few_runs(hd_form_run, &job, seconds, 1, timing);
     *mib = (double)job.bytes * MIB;
-    *operations = hd_form_operations(&job);
     hd_form_clear(&job);
     return status;
 }
@@ -36,7 +35,7 @@ heed_status hd_lengths_measure(double seconds, struct hd_lengths *lengths)
         lengths->form[f] = hd_form_find(names[f]);
         for (int i = 0; i < HD_LENGTHS; i++)
             HD_TRY(measure_one(lengths->form[f], lengths->L[i], seconds, &lengths->timing[f][i],
-                               &lengths->mib[f][i], &lengths->operations[f][i]));
+                               &lengths->mib[f][i]));
     }
     return HEED_OK;
 }

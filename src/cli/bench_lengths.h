@@ -14,7 +14,6 @@ struct hd_lengths {
     const struct hd_form *form[HD_LENGTH_FORMS]; /* the first is what the others are held against */
     struct hd_timing timing[HD_LENGTH_FORMS][HD_LENGTHS];
     double mib[HD_LENGTH_FORMS][HD_LENGTHS]; /* inputs, results and scratch */
-    double operations[HD_LENGTH_FORMS][HD_LENGTHS];
 };
 
 /* One sequence, one head of 64, causal, float32, one thread. */

@@ -23,21 +23,15 @@ struct net {
     int64_t n, width;
 };
 
-/* Vaswani 2017, section 3.5. */
-static double position(int64_t t, int64_t i, int64_t width)
-{
-    double angle = (double)t / pow(10000.0, (double)(i - i % 2) / (double)width);
-    return i % 2 ? cos(angle) : sin(angle);
-}
-
 static heed_status embed(struct net *net, const uint64_t *keys, heed_tensor **x)
 {
     HD_TRY(heed_tensor_new_in(net->tape, HEED_F32, (int64_t[]){net->n, net->width}, 2, x));
+    HD_TRY(heed_sinusoidal(HEED_F32, 0, net->n, net->width, (*x)->data));
     for (int64_t t = 0; t < net->n; t++) {
         float *row = (float *)(*x)->data + t * net->width;
         heed_rng rng = hd_rng(net->opts->seed, keys[t]);
         for (int64_t i = 0; i < net->width; i++)
-            row[i] = (float)(hd_random_normal(&rng) + position(t, i, net->width));
+            row[i] += (float)hd_random_normal(&rng);
     }
     return HEED_OK;
 }

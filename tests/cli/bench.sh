@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The benchmark of attention: every form has rows with the fields that scripts read, the length sweep
-# draws its chart, and what is wrong is named. Times are left out of what is compared.
+# The benchmark of attention: rows have the fields that scripts read, and what is wrong is named. Times
+# are left out of what is compared.
 heed bench attention --forms window,silu --seconds 0 --threads 1 --json | python3 -c '
 import json, sys
 v = json.load(sys.stdin)
@@ -19,4 +19,9 @@ try --forms dense,windw
 try --forms ,
 try --forms wnidow
 try --peers
+try --peers --forms dense
+try --peers --lengths
+try --lengths --forms dense
+try --lengths --threads 2
+try --chart lengths.svg
 try --seconds x

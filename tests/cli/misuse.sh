@@ -34,6 +34,10 @@ try attention show cat --layer 1
 try attention show cat --layer 3 --head 1
 try attention show cat --heads 17
 try attention show cat --form softmac
+try attention show cat --at 2026-01-01
+try attention show --user 42 --form linear
+try attention show --user 42 --heads 2
+try attention show --user 42 --causal --window 3
 try attention show cat --html /nowhere/cat.html
 try bench nothing
 try --no-such
