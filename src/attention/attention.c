@@ -3,13 +3,11 @@
  * The plain calls: options are checked here, once, the method is chosen, and what scores and positions
  * make of queries and keys is put around it. */
 #include "attention/dense.h"
+#include "attention/layout.h"
 #include "attention/linear.h"
 #include "attention/lsh.h"
 #include "attention/transform.h"
 #include "attention/widen.h"
-#include "base/memory.h"
-
-#include <inttypes.h>
 
 /* One row per heed_attention_method. */
 static const struct {
@@ -50,32 +48,18 @@ static heed_status method_run(heed_pool *pool, const heed_attention_opts *opts,
 
 /* ---- around it, what scores and positions make of queries and keys */
 
-static size_t transform_bytes(const heed_pool *pool, struct hd_transform *t)
-{
-    return HD_ARENA_ALIGN + hd_transform_memory(t, heed_pool_threads(pool), NULL);
-}
-
 /* The transform's memory, and behind it the method's, of the caller's scratch or of one block of the
  * heap. */
 static heed_status take_memory(struct hd_transform *t, const heed_pool *pool, void **heap)
 {
     heed_attention_arrays *a = &t->arrays;
-    uint64_t need = transform_bytes(pool, t) + method_bytes(pool, &t->opts, a, t->backward);
-    *heap = NULL;
-    if (a->scratch && a->scratch_bytes < need)
-        return hd_fail(HEED_E_ARG, "attention: %" PRIu64 " bytes of scratch, %" PRIu64
-                       " are needed", a->scratch_bytes, need);
-    if (!a->scratch) {
-        a->scratch = *heap = hd_resize(NULL, (size_t)need, 1);
-        a->scratch_bytes = need;
-        if (!*heap)
-            return hd_fail(HEED_E_NOMEM, "attention: no memory for %" PRIu64 " bytes of scratch",
-                           need);
-    }
-    char *memory = a->scratch, *end = memory + a->scratch_bytes;
-    memory += (HD_ARENA_ALIGN - (uintptr_t)memory % HD_ARENA_ALIGN) % HD_ARENA_ALIGN;
-    memory += hd_transform_memory(t, heed_pool_threads(pool), memory);
-    a->scratch = memory, a->scratch_bytes = (uint64_t)(end - memory);
+    int threads = heed_pool_threads(pool);
+    size_t own = hd_transform_memory(t, threads, NULL);
+    uint64_t method = method_bytes(pool, &t->opts, a, t->backward);
+    char *memory;
+    HD_TRY(hd_scratch_take(a, own + (size_t)method, &memory, heap));
+    hd_transform_memory(t, threads, memory);
+    a->scratch = memory + own, a->scratch_bytes = method;
     return HEED_OK;
 }
 
@@ -109,8 +93,8 @@ uint64_t heed_attention_scratch_bytes(const heed_pool *pool, const heed_attentio
         return hd_widened_scratch_bytes(pool, opts, arrays, backward);
     if (!hd_transform_init(&t, opts, arrays, backward))
         return method_bytes(pool, opts, arrays, backward);
-    uint64_t own = transform_bytes(pool, &t);
-    return own + method_bytes(pool, &t.opts, &t.arrays, backward);
+    uint64_t own = hd_transform_memory(&t, heed_pool_threads(pool), NULL);
+    return HD_ARENA_ALIGN + own + method_bytes(pool, &t.opts, &t.arrays, backward);
 }
 
 heed_status heed_attention_forward(heed_pool *pool, const heed_attention_opts *opts,

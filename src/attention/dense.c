@@ -23,18 +23,9 @@
 #include "attention/dense_tile.h"
 #include "attention/scores.h"
 #include "base/limits.h"
-#include "base/memory.h"
 #include "base/pool.h"
 
-#include <inttypes.h>
 #include <math.h>
-
-#define CACHE_LINE 64
-
-static size_t lines(size_t bytes)
-{
-    return (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
-}
 
 /* Blocks of at most `block` out of n, as equal as can be in whole `grain`s. */
 static int64_t equal_blocks(int64_t n, int64_t block, int64_t grain)
@@ -46,37 +37,23 @@ static int64_t equal_blocks(int64_t n, int64_t block, int64_t grain)
 
 /* ---- a job */
 
-static struct hd_strides strides_of(const int64_t stride[3], int64_t rows, int64_t H, int64_t width)
-{
-    if (stride[0] || stride[1] || stride[2])
-        return (struct hd_strides){stride[0], stride[1], stride[2]};
-    return (struct hd_strides){rows * H * width, H * width, width};
-}
-
 void hd_job_init(struct hd_job *j, const heed_attention_opts *o, const heed_attention_arrays *a,
                  bool backward)
 {
     *j = (struct hd_job){.opts = o, .arrays = a, .B = a->B, .H = a->H, .D = a->D, .E = a->E,
-                         .T_max = a->T, .S_max = a->S, .rows = a->B * a->T};
+                         .S_max = hd_keys_most(o, a), .rows = hd_rows_in_all(o, a)};
+    j->T_max = o->offsets ? j->S_max : a->T;
     j->kernel = a->dtype == HEED_F64 ? hd_attention_kernels_f64() : hd_attention_kernels();
     j->bf16 = a->dtype == HEED_BF16 ? hd_attention_bf16() : NULL;
     j->product = j->bf16 ? j->bf16->product : j->kernel->product;
     j->item = j->kernel->item_bytes;
     j->input = j->bf16 ? sizeof(uint16_t) : j->item;
     j->key_heads = a->kv_heads ? a->kv_heads : a->H;
-    if (o->offsets) {
-        j->T_max = 0;
-        for (int64_t b = 0; b < a->B; b++)
-            if (o->offsets[b + 1] - o->offsets[b] > j->T_max)
-                j->T_max = o->offsets[b + 1] - o->offsets[b];
-        j->S_max = j->T_max;
-        j->rows = o->offsets[a->B];
-    }
     j->chunks = (j->T_max + HD_CHUNK - 1) / HD_CHUNK;
-    j->q = strides_of(a->q_stride, a->T, a->H, a->D);
-    j->k = strides_of(a->k_stride, a->S, j->key_heads, a->D);
-    j->v = strides_of(a->v_stride, a->S, j->key_heads, a->E);
-    j->out = strides_of(a->out_stride, a->T, a->H, a->E);
+    j->q = hd_strides_of(a->q_stride, a->T, a->H, a->D);
+    j->k = hd_strides_of(a->k_stride, a->S, j->key_heads, a->D);
+    j->v = hd_strides_of(a->v_stride, a->S, j->key_heads, a->E);
+    j->out = hd_strides_of(a->out_stride, a->T, a->H, a->E);
     j->softmax = o->weight == HEED_WEIGHT_SOFTMAX;
     j->scale = hd_score_scale(o, a->D);
     j->threshold = (uint32_t)fmin(o->dropout * 0x1p32, 0xFFFFFFFFp0);
@@ -100,7 +77,7 @@ static size_t cut_worker(const struct hd_job *j, bool backward, char *at, struct
     size_t queries = backward ? (size_t)j->T_max : HD_CHUNK;
     size_t narrow = j->bf16 ? item : 0, width = (size_t)hd_padded(j->E);
     struct hd_scratch s = {0};
-#define CUT(field, bytes) (s.field = at ? (void *)(at + used) : NULL, used += lines(bytes))
+#define CUT(field, bytes) (s.field = at ? (void *)(at + used) : NULL, used += hd_arena_lines(bytes))
     CUT(kt, (size_t)j->D * keys * item);
     CUT(vt, backward ? (size_t)j->E * keys * item : width * HD_FORWARD_KEYS * narrow);
     CUT(q, (size_t)j->D * HD_CHUNK * narrow);
@@ -131,16 +108,15 @@ static size_t cut_shared(struct hd_job *j, char *at)
         if (!diagonals[i]->wanted)
             continue;
         diagonals[i]->table = at ? at + used + edge : NULL;
-        used += lines((size_t)(j->H * diagonals[i]->width) * j->item + 2 * edge);
+        used += hd_arena_lines((size_t)(j->H * diagonals[i]->width) * j->item + 2 * edge);
     }
     j->partials = at ? at + used : NULL;
-    return used + lines((size_t)(j->B * j->H * j->tables) * j->item);
+    return used + hd_arena_lines((size_t)(j->B * j->H * j->tables) * j->item);
 }
 
 static size_t scratch_need(struct hd_job *j, int threads, bool backward)
 {
-    return CACHE_LINE + cut_shared(j, NULL) +
-           (size_t)threads * cut_worker(j, backward, NULL, NULL);
+    return cut_shared(j, NULL) + (size_t)threads * cut_worker(j, backward, NULL, NULL);
 }
 
 uint64_t hd_dense_scratch_bytes(const heed_pool *pool, const heed_attention_opts *opts,
@@ -153,24 +129,14 @@ uint64_t hd_dense_scratch_bytes(const heed_pool *pool, const heed_attention_opts
         uint64_t need = scratch_need(&j, heed_pool_threads(pool), pass);
         bytes = need > bytes ? need : bytes;
     }
-    return bytes;
+    return HD_ARENA_ALIGN + bytes;
 }
 
 heed_status hd_job_scratch(struct hd_job *j, heed_pool *pool, bool backward, void **heap)
 {
-    const heed_attention_arrays *a = j->arrays;
-    size_t need = scratch_need(j, heed_pool_threads(pool), backward);
-    char *memory = a->scratch;
-    *heap = NULL;
-    if (memory && a->scratch_bytes < need)
-        return hd_fail(HEED_E_ARG, "attention: %" PRIu64 " bytes of scratch, %zu are needed",
-                       a->scratch_bytes, need);
-    if (!memory) {
-        memory = *heap = hd_resize(NULL, need, 1);
-        if (!memory)
-            return hd_fail(HEED_E_NOMEM, "attention: no memory for %zu bytes of scratch", need);
-    }
-    memory += (CACHE_LINE - (uintptr_t)memory % CACHE_LINE) % CACHE_LINE;
+    char *memory;
+    HD_TRY(hd_scratch_take(j->arrays, scratch_need(j, heed_pool_threads(pool), backward), &memory,
+                           heap));
     j->workers = memory + cut_shared(j, memory);
     j->worker_bytes = cut_worker(j, backward, NULL, NULL);
     hd_diagonals_fill(j);
@@ -186,33 +152,14 @@ struct hd_scratch hd_worker_scratch(const struct hd_job *j, bool backward, int w
 
 /* ---- one head */
 
-/* Where the pair's rows start in an array of these strides, whose head h is meant. */
-static int64_t start_of(const struct hd_job *j, const struct hd_pair *p, struct hd_strides s,
-                        int64_t h)
-{
-    return (j->opts->offsets ? p->row * s.row : p->b * s.batch) + h * s.head;
-}
-
-char *hd_rows_of(const struct hd_job *j, const struct hd_pair *p, const void *array,
-                 struct hd_strides s, int64_t h)
-{
-    return hd_input(j, array, start_of(j, p, s, h));
-}
-
 struct hd_pair hd_pair_of(const struct hd_job *j, int64_t b, int64_t h, bool backward)
 {
     const heed_attention_opts *o = j->opts;
     const heed_attention_arrays *a = j->arrays;
-    struct hd_pair p = {.b = b, .h = h, .T = a->T, .S = a->S, .row = b * a->T};
-    int64_t key_row = b * a->S;
+    struct hd_pair p = {.seq = hd_sequence_of(o, a, b), .h = h,
+                        .key_head = h / (j->H / j->key_heads)};
+    int64_t key_row = o->offsets ? p.seq.row : b * a->S;
 
-    p.visible = o->lengths ? o->lengths[b] : a->S;
-    if (o->offsets) {
-        p.row = key_row = o->offsets[b];
-        p.T = p.S = p.visible = o->offsets[b + 1] - p.row;
-    }
-    p.shift = p.S - p.T;
-    p.key_head = h / (j->H / j->key_heads);
     p.q = hd_rows_of(j, &p, a->q, j->q, h);
     p.k = hd_rows_of(j, &p, a->k, j->k, p.key_head);
     p.v = hd_rows_of(j, &p, a->v, j->v, p.key_head);
@@ -222,17 +169,17 @@ struct hd_pair hd_pair_of(const struct hd_job *j, int64_t b, int64_t h, bool bac
         p.mask = hd_item(j, o->mask, b * o->mask_stride[0] + h * o->mask_stride[1]);
     if (o->keep)
         p.keep = o->keep + b * o->keep_stride[0] + h * o->keep_stride[1];
-    p.query_times = o->query_times ? o->query_times + p.row : NULL;
+    p.query_times = o->query_times ? o->query_times + p.seq.row : NULL;
     p.key_times = o->key_times ? o->key_times + key_row : NULL;
     /* The forward's key blocks lie on a fixed grid, whatever S: so padding, or more keys to come,
      * change no bit of what a query gets. */
-    int64_t most = p.S < HD_FORWARD_KEYS ? hd_padded(p.S) : HD_FORWARD_KEYS;
-    p.key_block = backward ? equal_blocks(p.S, HD_BACKWARD_KEYS, HD_TILE_PAD) : HD_FORWARD_KEYS;
+    int64_t most = p.seq.S < HD_FORWARD_KEYS ? hd_padded(p.seq.S) : HD_FORWARD_KEYS;
+    p.key_block = backward ? equal_blocks(p.seq.S, HD_BACKWARD_KEYS, HD_TILE_PAD) : HD_FORWARD_KEYS;
     p.tile_row = HD_TILE_PAD + (backward ? p.key_block : most);
     int64_t tall = HD_FORWARD_TILE / p.tile_row < HD_FORWARD_ROWS ? HD_FORWARD_TILE / p.tile_row
                                                                   : HD_FORWARD_ROWS;
-    p.query_block = backward ? equal_blocks(p.T, HD_BACKWARD_ROWS, 1)
-                             : equal_blocks(p.T < HD_CHUNK ? p.T : HD_CHUNK, tall, 1);
+    p.query_block = backward ? equal_blocks(p.seq.T, HD_BACKWARD_ROWS, 1)
+                             : equal_blocks(p.seq.T < HD_CHUNK ? p.seq.T : HD_CHUNK, tall, 1);
     return p;
 }
 
@@ -261,9 +208,9 @@ struct hd_tile hd_tile_of(const struct hd_job *j, const struct hd_pair *p, void 
     bool causal = j->opts->causal;
     int64_t columns = keys.to - keys.from;
     return (struct hd_tile){.s = s, .s_row = p->tile_row, .rows = rows, .columns = columns,
-                            .seen = causal ? t + p->shift + 1 - keys.from : columns,
+                            .seen = causal ? t + p->seq.shift + 1 - keys.from : columns,
                             .step = causal, .key = j->arrays->dropout_key,
-                            .row = (uint64_t)((p->b * j->H + p->h) * j->T_max + t),
+                            .row = (uint64_t)((p->seq.b * j->H + p->h) * j->T_max + t),
                             .column = (uint64_t)keys.from, .threshold = j->threshold,
                             .keep_scale = j->keep_scale};
 }

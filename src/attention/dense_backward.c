@@ -8,19 +8,13 @@
 
 #include <string.h>
 
-static void clear_rows(const struct hd_job *j, char *rows, int64_t row, int64_t count, int64_t width)
-{
-    for (int64_t i = 0; i < count; i++)
-        memset(hd_item(j, rows, i * row), 0, (size_t)width * j->item);
-}
-
 /* dk and dv of keys that the first tile of their block does not write. */
 static void clear_keys(const struct hd_job *j, const struct hd_pair *p, int64_t from, int64_t to)
 {
     char *dk = hd_rows_of(j, p, j->arrays->dk, j->k, p->key_head);
     char *dv = hd_rows_of(j, p, j->arrays->dv, j->v, p->key_head);
-    clear_rows(j, hd_item(j, dk, from * j->k.row), j->k.row, to - from, j->D);
-    clear_rows(j, hd_item(j, dv, from * j->v.row), j->v.row, to - from, j->E);
+    hd_clear_rows(hd_item(j, dk, from * j->k.row), j->item, j->k.row, to - from, j->D);
+    hd_clear_rows(hd_item(j, dv, from * j->v.row), j->item, j->v.row, to - from, j->E);
 }
 
 /* ---- gradients of the tables */
@@ -28,7 +22,7 @@ static void clear_keys(const struct hd_job *j, const struct hd_pair *p, int64_t 
 /* What one head of a sequence adds to the tables. */
 static char *pair_tables(const struct hd_job *j, const struct hd_pair *p)
 {
-    return hd_item(j, j->partials, (p->b * j->H + p->h) * j->tables);
+    return hd_item(j, j->partials, (p->seq.b * j->H + p->h) * j->tables);
 }
 
 static void clear_tables(const struct hd_job *j, const struct hd_pair *p, const struct hd_scratch *w)
@@ -46,14 +40,14 @@ static void fold_position(const struct hd_job *j, const struct hd_pair *p, const
     char *table = pair_tables(j, p);
     int64_t P = j->arrays->P;
     double far = 0;
-    for (int64_t back = p->S - 1; back >= 0; back--) { /* the farthest first, as the tables read */
-        double x = hd_get(j, diagonals, hd_diagonal(&j->plain, 0, back, 0));
+    for (int64_t back = p->seq.S - 1; back >= 0; back--) { /* the farthest first, as the tables read */
+        double x = hd_number(diagonals, j->item, hd_diagonal(&j->plain, 0, back, 0));
         if (back >= P - 1)
             far += x;
         else
-            hd_put(j, table, P - 1 - back, x);
+            hd_set_number(table, j->item, P - 1 - back, x);
     }
-    hd_put(j, table, 0, far);
+    hd_set_number(table, j->item, 0, far);
 }
 
 static void fold_time(const struct hd_job *j, const struct hd_pair *p, const char *lanes)
@@ -62,8 +56,8 @@ static void fold_time(const struct hd_job *j, const struct hd_pair *p, const cha
     for (int64_t b = 0; b < j->arrays->W; b++) {
         double sum = 0;
         for (int64_t l = 0; l < HD_TILE_PAD; l++)
-            sum += hd_get(j, lanes, b * HD_TILE_PAD + l);
-        hd_put(j, table, b, sum);
+            sum += hd_number(lanes, j->item, b * HD_TILE_PAD + l);
+        hd_set_number(table, j->item, b, sum);
     }
 }
 
@@ -71,7 +65,8 @@ static void fold_time(const struct hd_job *j, const struct hd_pair *p, const cha
 static const char *reduce(const struct hd_job *j, void *table, int64_t h, int64_t n, const char *part)
 {
     for (int64_t i = 0; i < n; i++)
-        hd_put(j, table, h * n + i, hd_get(j, table, h * n + i) + hd_get(j, part, i));
+        hd_set_number(table, j->item, h * n + i,
+                      hd_number(table, j->item, h * n + i) + hd_number(part, j->item, i));
     return hd_item(j, part, n);
 }
 
@@ -96,7 +91,7 @@ static void weights_back(const struct hd_job *j, const struct hd_pair *p, const 
     char *rows = hd_item(j, w->max, t); /* delta, or the inverses */
     if (j->softmax)
         j->kernel->softmax_back(tile, w->dp, p->tile_row,
-                                hd_item(j, j->arrays->lse, p->h * j->rows + p->row + t), rows);
+                                hd_item(j, j->arrays->lse, p->h * j->rows + p->seq.row + t), rows);
     else if (j->opts->weight == HEED_WEIGHT_SILU)
         j->kernel->silu_back(tile, w->dp, p->tile_row, rows);
     else
@@ -171,7 +166,7 @@ static void backward_tile(const struct hd_job *j, const struct hd_pair *p, const
     weights_back(j, p, w, tile, t);
     if (j->wants_dposition)
         j->kernel->sum_position(
-            &ds, hd_item(j, w->diagonals, hd_diagonal(&j->plain, 0, t + p->shift, key)));
+            &ds, hd_item(j, w->diagonals, hd_diagonal(&j->plain, 0, t + p->seq.shift, key)));
     if (j->wants_dtime)
         j->kernel->sum_bucket(&ds, w->bucket, p->tile_row, w->lanes);
 
@@ -193,12 +188,12 @@ static void backward_tile(const struct hd_job *j, const struct hd_pair *p, const
 static void backward_keys(const struct hd_job *j, const struct hd_pair *p, struct hd_scratch *w,
                           int64_t key, bool fresh_q, bool fresh_k)
 {
-    int64_t end = key + p->key_block < p->S ? key + p->key_block : p->S;
+    int64_t end = key + p->key_block < p->seq.S ? key + p->key_block : p->seq.S;
     int64_t t = hd_next_query(j, p, 0, key, end), rows;
-    if (t < p->T)
-        hd_turn(j, p, w, (struct hd_span){key, end < p->visible ? end : p->visible});
-    for (; t < p->T; t = hd_next_query(j, p, t + rows, key, end)) {
-        rows = hd_rows_at(j, p, t, p->T);
+    if (t < p->seq.T)
+        hd_turn(j, p, w, (struct hd_span){key, end < p->seq.visible ? end : p->seq.visible});
+    for (; t < p->seq.T; t = hd_next_query(j, p, t + rows, key, end)) {
+        rows = hd_rows_at(j, p, t, p->seq.T);
         struct hd_span seen = hd_keys_seen(j, p, t, t + rows, key, end);
         if (seen.from >= seen.to)
             continue;
@@ -221,17 +216,17 @@ static void backward_head(const struct hd_job *j, const struct hd_pair *p, struc
 {
     const heed_attention_arrays *a = j->arrays;
     bool window = j->opts->window > 0;
-    int64_t blind = window ? p->T : hd_next_query(j, p, 0, 0, p->key_block);
+    int64_t blind = window ? p->seq.T : hd_next_query(j, p, 0, 0, p->key_block);
 
     clear_tables(j, p, w);
     if (!a->accumulate)
-        clear_rows(j, hd_rows_of(j, p, a->dq, j->q, p->h), j->q.row, blind, j->D);
+        hd_clear_rows(hd_rows_of(j, p, a->dq, j->q, p->h), j->item, j->q.row, blind, j->D);
     if (j->softmax)
-        j->kernel->row_dots(p->T, j->E, hd_rows_of(j, p, a->dout, j->out, p->h), j->out.row,
+        j->kernel->row_dots(p->seq.T, j->E, hd_rows_of(j, p, a->dout, j->out, p->h), j->out.row,
                             hd_rows_of(j, p, a->out, j->out, p->h), j->out.row, w->max);
     else if (j->opts->weight == HEED_WEIGHT_SILU)
-        hd_inverses(j, p, 0, p->T, w->max);
-    for (int64_t key = 0; key < p->S; key += p->key_block)
+        hd_inverses(j, p, 0, p->seq.T, w->max);
+    for (int64_t key = 0; key < p->seq.S; key += p->key_block)
         backward_keys(j, p, w, key, !a->accumulate && !window && key == 0, fresh_k);
     if (j->wants_dposition)
         fold_position(j, p, w->diagonals);

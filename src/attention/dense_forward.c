@@ -24,7 +24,7 @@ typedef void tile_fn(const struct hd_job *j, const struct hd_pair *p, const stru
 static void walk(const struct hd_job *j, const struct hd_pair *p, struct hd_scratch *w,
                  int64_t begin, int64_t end, tile_fn *each)
 {
-    int64_t last = hd_keys_seen(j, p, begin, end, 0, p->S).to;
+    int64_t last = hd_keys_seen(j, p, begin, end, 0, p->seq.S).to;
     for (int64_t key = hd_next_keys(j, p, begin, end, 0); key < last;
          key = hd_next_keys(j, p, begin, end, key + p->key_block)) {
         struct hd_span block = hd_keys_seen(j, p, begin, end, key, key + p->key_block);
@@ -88,7 +88,7 @@ static void add_tile(const struct hd_job *j, const struct hd_pair *p, const stru
 {
     struct hd_tile tile = hd_tile_of(j, p, w->s, t, rows, keys);
     struct rows out = results_at(j, p, w, t), v = values_at(j, p, w, keys.from);
-    bool first = keys.from == hd_keys_seen(j, p, t, t + rows, 0, p->S).from;
+    bool first = keys.from == hd_keys_seen(j, p, t, t + rows, 0, p->seq.S).from;
 
     hd_scores(j, p, w, &tile, t);
     weigh(j, w, &tile, t, out, first);
@@ -104,7 +104,7 @@ static void add_tile(const struct hd_job *j, const struct hd_pair *p, const stru
 static void write_tile(const struct hd_job *j, const struct hd_pair *p, const struct hd_scratch *w,
                        int64_t t, int64_t rows, struct hd_span keys)
 {
-    int64_t row = ((p->b * j->H + p->h) * p->T + t) * p->S;
+    int64_t row = ((p->seq.b * j->H + p->h) * p->seq.T + t) * p->seq.S;
     char *lse = hd_item(j, w->max, t % HD_CHUNK);
     struct hd_tile tile = hd_tile_of(j, p, w->s, t, rows, keys);
 
@@ -115,7 +115,7 @@ static void write_tile(const struct hd_job *j, const struct hd_pair *p, const st
     else
         gate(j, &tile, lse);
     for (int64_t i = 0; i < rows; i++)
-        memcpy(hd_item(j, j->arrays->weights, row + i * p->S + keys.from),
+        memcpy(hd_item(j, j->arrays->weights, row + i * p->seq.S + keys.from),
                hd_item(j, w->s, i * p->tile_row), (size_t)tile.columns * j->item);
 }
 
@@ -124,8 +124,7 @@ static void clear_blind(const struct hd_job *j, const struct hd_pair *p, const s
                         int64_t t, int64_t rows)
 {
     struct rows out = results_at(j, p, w, t);
-    for (int64_t i = 0; i < rows; i++)
-        memset(hd_item(j, out.start, i * out.row), 0, (size_t)j->E * j->item);
+    hd_clear_rows(out.start, j->item, out.row, rows, j->E);
     if (j->softmax) {
         memset(hd_item(j, w->max, t % HD_CHUNK), 0, (size_t)rows * j->item);
         memset(hd_item(j, w->sum, t % HD_CHUNK), 0, (size_t)rows * j->item);
@@ -153,7 +152,7 @@ static heed_status forward_task(void *arg, int64_t task, int worker)
     const struct hd_job *j = arg;
     int64_t head = task / j->chunks, begin = task % j->chunks * HD_CHUNK;
     struct hd_pair p = hd_pair_of(j, head / j->H, head % j->H, false);
-    int64_t end = begin + HD_CHUNK < p.T ? begin + HD_CHUNK : p.T;
+    int64_t end = begin + HD_CHUNK < p.seq.T ? begin + HD_CHUNK : p.seq.T;
     if (begin >= end)
         return HEED_OK;
     struct hd_scratch w = hd_worker_scratch(j, false, worker);
@@ -165,18 +164,18 @@ static heed_status forward_task(void *arg, int64_t task, int worker)
         hd_inverses(j, &p, begin, end, w.max);
     for (int64_t t = begin, rows; t < end; t += rows) {
         rows = hd_rows_at(j, &p, t, end);
-        struct hd_span seen = hd_keys_seen(j, &p, t, t + rows, 0, p.S);
+        struct hd_span seen = hd_keys_seen(j, &p, t, t + rows, 0, p.seq.S);
         if (seen.from >= seen.to)
             clear_blind(j, &p, &w, t, rows);
     }
     walk(j, &p, &w, begin, end, add_tile);
     finish(j, &p, &w, begin, end);
     if (j->softmax && j->arrays->lse)
-        memcpy(hd_item(j, j->arrays->lse, p.h * j->rows + p.row + begin), w.max,
+        memcpy(hd_item(j, j->arrays->lse, p.h * j->rows + p.seq.row + begin), w.max,
                (size_t)(end - begin) * j->item);
     if (j->arrays->weights) {
-        memset(hd_item(j, j->arrays->weights, (head * p.T + begin) * p.S), 0,
-               (size_t)((end - begin) * p.S) * j->item);
+        memset(hd_item(j, j->arrays->weights, (head * p.seq.T + begin) * p.seq.S), 0,
+               (size_t)((end - begin) * p.seq.S) * j->item);
         walk(j, &p, &w, begin, end, write_tile);
     }
     return HEED_OK;

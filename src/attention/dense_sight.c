@@ -62,7 +62,7 @@ static double bias_of(const struct hd_job *j, int64_t h, int64_t back)
     const heed_attention_arrays *a = j->arrays;
     double bias = o->shift;
     if (a->position && back >= 0)
-        bias += hd_get(j, a->position, h * a->P + a->P - 1 - least(back, a->P - 1));
+        bias += hd_number(a->position, j->item, h * a->P + a->P - 1 - least(back, a->P - 1));
     if (o->alibi)
         bias -= o->alibi[h] * (double)llabs(back);
     return bias;
@@ -76,7 +76,8 @@ static void fill(const struct hd_job *j, const struct hd_diagonals *d, bool band
         for (int64_t i = 0; i < d->width; i++) {
             int64_t back = d->back - i;
             bool seen = !band || (llabs(back) <= reach && back % dilation == 0);
-            hd_put(j, d->table, h * d->width + i, seen ? bias_of(j, h, back) : -(double)INFINITY);
+            hd_set_number(d->table, j->item, h * d->width + i,
+                          seen ? bias_of(j, h, back) : -(double)INFINITY);
         }
     }
 }
@@ -96,7 +97,7 @@ static bool is_global(const struct hd_job *j, int64_t position)
 void hd_add_diagonals(const struct hd_job *j, const struct hd_pair *p, const struct hd_tile *tile,
                       int64_t t)
 {
-    int64_t position = t + p->shift, key = (int64_t)tile->column;
+    int64_t position = t + p->seq.shift, key = (int64_t)tile->column;
     bool band = j->banded.wanted && !is_global(j, position);
     struct hd_tile part = *tile;
     if (band) /* all columns but those of globals */
@@ -144,7 +145,7 @@ static int64_t count_kept(const struct hd_job *j, const struct hd_pair *p, int64
         if (p->keep)
             kept &= p->keep[t * o->keep_stride[2] + s * o->keep_stride[3]] != 0;
         if (p->mask)
-            kept &= hd_get(j, p->mask, t * o->mask_stride[2] + s * o->mask_stride[3]) !=
+            kept &= hd_number(p->mask, j->item, t * o->mask_stride[2] + s * o->mask_stride[3]) !=
                     -(double)INFINITY;
         n += kept;
     }
@@ -156,8 +157,8 @@ void hd_inverses(const struct hd_job *j, const struct hd_pair *p, int64_t t, int
 {
     const heed_attention_opts *o = j->opts;
     for (int64_t i = t; i < t_end; i++) {
-        int64_t position = i + p->shift, n;
-        int64_t end = o->causal ? least(p->visible, position + 1) : p->visible;
+        int64_t position = i + p->seq.shift, n;
+        int64_t end = o->causal ? least(p->seq.visible, position + 1) : p->seq.visible;
         if (o->window == 0 || is_global(j, position)) {
             n = count_kept(j, p, i, 0, end, 1);
         } else {
@@ -167,7 +168,7 @@ void hd_inverses(const struct hd_job *j, const struct hd_pair *p, int64_t t, int
             n = count_kept(j, p, i, 0, least(o->globals, end), 1) +
                 count_kept(j, p, i, from, least(end, position + p->reach + 1), p->dilation);
         }
-        hd_put(j, out, i - t, n ? 1 / (double)n : 0);
+        hd_set_number(out, j->item, i - t, n ? 1 / (double)n : 0);
     }
 }
 
@@ -178,17 +179,17 @@ static bool are_local(const struct hd_job *j, const struct hd_pair *p, int64_t t
 {
     int64_t globals = j->opts->globals;
     return j->opts->window > 0 &&
-           (globals == 0 || t + p->shift >= globals || t_end + p->shift <= 0);
+           (globals == 0 || t + p->seq.shift >= globals || t_end + p->seq.shift <= 0);
 }
 
 struct hd_span hd_keys_seen(const struct hd_job *j, const struct hd_pair *p, int64_t t,
                             int64_t t_end, int64_t key, int64_t end)
 {
-    int64_t globals = j->opts->globals, first = t + p->shift - p->reach;
-    int64_t last = t_end - 1 + p->shift + p->reach;
-    struct hd_span seen = {key, least(end, p->visible)};
+    int64_t globals = j->opts->globals, first = t + p->seq.shift - p->reach;
+    int64_t last = t_end - 1 + p->seq.shift + p->reach;
+    struct hd_span seen = {key, least(end, p->seq.visible)};
     if (j->opts->causal)
-        seen.to = least(seen.to, t_end + p->shift);
+        seen.to = least(seen.to, t_end + p->seq.shift);
     if (are_local(j, p, t, t_end)) {
         seen.to = least(seen.to, most(first < end ? last + 1 : 0, globals));
         if (key >= globals && first > key)
@@ -200,7 +201,7 @@ struct hd_span hd_keys_seen(const struct hd_job *j, const struct hd_pair *p, int
 int64_t hd_next_keys(const struct hd_job *j, const struct hd_pair *p, int64_t t, int64_t t_end,
                      int64_t key)
 {
-    int64_t first = t + p->shift - p->reach;
+    int64_t first = t + p->seq.shift - p->reach;
     if (are_local(j, p, t, t_end) && key >= j->opts->globals && first > key)
         return first / p->key_block * p->key_block;
     return key;
@@ -209,9 +210,9 @@ int64_t hd_next_keys(const struct hd_job *j, const struct hd_pair *p, int64_t t,
 int64_t hd_next_query(const struct hd_job *j, const struct hd_pair *p, int64_t t, int64_t key,
                       int64_t end)
 {
-    int64_t globals = j->opts->globals, position = t + p->shift;
-    if (key >= p->visible)
-        return p->T;
+    int64_t globals = j->opts->globals, position = t + p->seq.shift;
+    if (key >= p->seq.visible)
+        return p->seq.T;
     if (j->opts->causal)
         position = most(position, key);
     if (j->opts->window > 0 && key >= globals && !is_global(j, position)) {
@@ -219,14 +220,14 @@ int64_t hd_next_query(const struct hd_job *j, const struct hd_pair *p, int64_t t
         if (position < 0 && globals > 0)
             position = least(near, 0); /* the globals come first */
         else
-            position = near < end + p->reach ? near : p->T + p->shift;
+            position = near < end + p->reach ? near : p->seq.T + p->seq.shift;
     }
-    return least(position - p->shift, p->T);
+    return least(position - p->seq.shift, p->seq.T);
 }
 
 int64_t hd_rows_at(const struct hd_job *j, const struct hd_pair *p, int64_t t, int64_t t_end)
 {
-    int64_t position = t + p->shift, rows = least(t_end - t, p->query_block);
+    int64_t position = t + p->seq.shift, rows = least(t_end - t, p->query_block);
     if (j->opts->globals > 0 && position < 0)
         return least(rows, -position);
     return is_global(j, position) ? least(rows, j->opts->globals - position) : rows;

@@ -7,6 +7,7 @@
 #define HD_DENSE_TILE_H
 
 #include "attention/dense.h"
+#include "attention/layout.h"
 #include "kernel/attention.h"
 #include "kernel/attention_bf16.h"
 
@@ -19,10 +20,6 @@
 #define HD_FORWARD_ROWS 64
 #define HD_BACKWARD_ROWS 64
 #define HD_BACKWARD_KEYS 64
-
-struct hd_strides {
-    int64_t batch, row, head;
-};
 
 /* What a score gets for how far its key lies behind its query, t' - s: entry back - (t' - s) of the
  * head's row. A tile reads it along its diagonals. */
@@ -58,11 +55,9 @@ struct hd_job {
 
 /* One head of one sequence. */
 struct hd_pair {
-    int64_t b, h, key_head, T, S;
-    int64_t shift;           /* S - T: query t stands at key position t + shift */
-    int64_t visible;         /* keys that are not padding */
+    struct hd_sequence seq;
+    int64_t h, key_head;
     int64_t reach, dilation; /* of the window: keys up to so far away, and every how many-th */
-    int64_t row;             /* of its first query among all rows */
     const char *q, *k, *v;
     const char *mask;
     const uint8_t *keep;
@@ -99,23 +94,11 @@ static inline char *hd_input(const struct hd_job *j, const void *base, int64_t i
     return (char *)base + (int64_t)j->input * index;
 }
 
-/* n rounded up to whole vectors. */
-static inline int64_t hd_padded(int64_t n)
+/* The pair's rows in an array like out or one of the inputs; h of a key's head where it is of keys. */
+static inline char *hd_rows_of(const struct hd_job *j, const struct hd_pair *p, const void *array,
+                               struct hd_strides s, int64_t h)
 {
-    return (n + HD_TILE_PAD - 1) / HD_TILE_PAD * HD_TILE_PAD;
-}
-
-static inline double hd_get(const struct hd_job *j, const void *array, int64_t i)
-{
-    return j->item == 4 ? (double)((const float *)array)[i] : ((const double *)array)[i];
-}
-
-static inline void hd_put(const struct hd_job *j, void *array, int64_t i, double x)
-{
-    if (j->item == 4)
-        ((float *)array)[i] = (float)x;
-    else
-        ((double *)array)[i] = x;
+    return hd_head_rows(j->opts, &p->seq, array, j->input, s, h);
 }
 
 /* ---- dense.c */
@@ -127,9 +110,6 @@ HEED_CHECKED heed_status hd_job_scratch(struct hd_job *j, heed_pool *pool, bool 
                                         void **heap);
 struct hd_scratch hd_worker_scratch(const struct hd_job *j, bool backward, int worker);
 struct hd_pair hd_pair_of(const struct hd_job *j, int64_t b, int64_t h, bool backward);
-/* The pair's rows in an array like out or one of the inputs; h of a key's head where it is of keys. */
-char *hd_rows_of(const struct hd_job *j, const struct hd_pair *p, const void *array,
-                 struct hd_strides s, int64_t h);
 /* Turns keys for the tiles to come, with values where there is room for them; of bfloat16 both become
  * factors. */
 void hd_turn(const struct hd_job *j, const struct hd_pair *p, struct hd_scratch *w,

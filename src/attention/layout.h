@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/status.h"
 #include "heed/attention.h"
+#include "kernel/kernel.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -68,19 +69,6 @@ static inline int64_t hd_keys_most(const heed_attention_opts *o, const heed_atte
     return most;
 }
 
-static inline double hd_number(const void *array, size_t item, int64_t i)
-{
-    return item == 4 ? (double)((const float *)array)[i] : ((const double *)array)[i];
-}
-
-static inline void hd_set_number(void *array, size_t item, int64_t i, double x)
-{
-    if (item == 4)
-        ((float *)array)[i] = (float)x;
-    else
-        ((double *)array)[i] = x;
-}
-
 /* Zeros in `count` rows of `width`, `row` elements apart. */
 static inline void hd_clear_rows(void *rows, size_t item, int64_t row, int64_t count, int64_t width)
 {
@@ -90,19 +78,13 @@ static inline void hd_clear_rows(void *rows, size_t item, int64_t row, int64_t c
 
 /* ---- scratch */
 
-#define HD_SCRATCH_LINE 64
-
-static inline size_t hd_scratch_lines(size_t bytes)
-{
-    return (bytes + HD_SCRATCH_LINE - 1) / HD_SCRATCH_LINE * HD_SCRATCH_LINE;
-}
-
-/* `need` bytes on a line of their own, from the caller or the heap; *heap is what has to be freed. */
+/* `need` bytes on a line of their own, from the caller or the heap; *heap is what has to be freed. The
+ * line takes HD_ARENA_ALIGN bytes more, which the caller is told of with `need`. */
 HEED_CHECKED static inline heed_status hd_scratch_take(const heed_attention_arrays *a, size_t need,
                                                        char **memory, void **heap)
 {
     char *start = a->scratch;
-    need += HD_SCRATCH_LINE;
+    need += HD_ARENA_ALIGN;
     *heap = NULL, *memory = NULL;
     if (start && a->scratch_bytes < need)
         return hd_fail(HEED_E_ARG, "attention: %" PRIu64 " bytes of scratch, %zu are needed",
@@ -112,8 +94,8 @@ HEED_CHECKED static inline heed_status hd_scratch_take(const heed_attention_arra
         if (!start)
             return hd_fail(HEED_E_NOMEM, "attention: no memory for %zu bytes of scratch", need);
     }
-    uintptr_t past = (uintptr_t)start % HD_SCRATCH_LINE;
-    *memory = start + (past ? HD_SCRATCH_LINE - past : 0);
+    uintptr_t past = (uintptr_t)start % HD_ARENA_ALIGN;
+    *memory = start + (past ? HD_ARENA_ALIGN - past : 0);
     return HEED_OK;
 }
 

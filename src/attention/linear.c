@@ -69,11 +69,6 @@ struct pair {
     const char *k, *v;
 };
 
-static int64_t padded(int64_t n)
-{
-    return (n + HD_TILE_PAD - 1) / HD_TILE_PAD * HD_TILE_PAD;
-}
-
 static void job_init(struct job *j, const heed_attention_opts *o, const heed_attention_arrays *a)
 {
     *j = (struct job){.opts = o, .arrays = a, .H = a->H, .D = a->D, .E = a->E};
@@ -83,7 +78,7 @@ static void job_init(struct job *j, const heed_attention_opts *o, const heed_att
     j->kv_heads = a->kv_heads ? a->kv_heads : a->H;
     j->group = j->kv_heads ? a->H / j->kv_heads : 0;
     j->row_count = hd_rows_in_all(o, a);
-    j->deep = padded(a->D), j->wide = padded(a->E + 1);
+    j->deep = hd_padded(a->D), j->wide = hd_padded(a->E + 1);
     j->q = hd_strides_of(a->q_stride, a->T, a->H, a->D);
     j->k = hd_strides_of(a->k_stride, a->S, j->kv_heads, a->D);
     j->v = hd_strides_of(a->v_stride, a->S, j->kv_heads, a->E);
@@ -96,7 +91,7 @@ static size_t scratch_cut(const struct job *j, bool backward, char *at, struct s
     size_t used = 0, deep = CHUNK * (size_t)j->deep, wide = CHUNK * (size_t)j->wide;
     size_t state = backward ? (size_t)((j->E + 1) * j->deep) : (size_t)(j->D * j->wide);
 #define CUT(field, count)                                                                          \
-    (s->field = at ? at + used : NULL, used += hd_scratch_lines((size_t)(count) * j->item))
+    (s->field = at ? at + used : NULL, used += hd_arena_lines((size_t)(count) * j->item))
     CUT(f, deep);
     CUT(g, deep);
     CUT(gt, j->D * CHUNK);
@@ -128,7 +123,7 @@ uint64_t hd_linear_scratch_bytes(const heed_pool *pool, const heed_attention_opt
     job_init(&j, opts, arrays);
     size_t forward = scratch_need(&j, pool, false);
     size_t both = backward ? scratch_need(&j, pool, true) : 0;
-    return HD_SCRATCH_LINE + (both > forward ? both : forward);
+    return HD_ARENA_ALIGN + (both > forward ? both : forward);
 }
 
 static char *at(const struct job *j, const void *base, int64_t index)

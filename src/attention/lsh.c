@@ -100,7 +100,7 @@ static size_t scratch_cut(const struct job *j, bool backward, int64_t buckets, c
 {
     size_t used = 0, n = (size_t)j->n_most, rounds = (size_t)j->hash.rounds, D = (size_t)j->D;
     size_t E = (size_t)j->E, edge = HD_TILE_PAD, tile = ROWS * KEYS + 2 * edge;
-#define CUT(field, bytes) (s->field = at ? (void *)(at + used) : NULL, used += hd_scratch_lines(bytes))
+#define CUT(field, bytes) (s->field = at ? (void *)(at + used) : NULL, used += hd_arena_lines(bytes))
     CUT(bucket, rounds * n * sizeof(int32_t));
     CUT(order, rounds * n * sizeof(int32_t));
     CUT(rank, rounds * n * sizeof(int32_t));
@@ -136,7 +136,7 @@ static size_t scratch_cut(const struct job *j, bool backward, int64_t buckets, c
 static size_t scratch_need(const struct job *j, const heed_pool *pool, bool backward)
 {
     struct scratch s;
-    return hd_scratch_lines(hd_lsh_rotation_bytes(&j->hash)) +
+    return hd_arena_lines(hd_lsh_rotation_bytes(&j->hash)) +
            (size_t)heed_pool_threads(pool) * scratch_cut(j, backward, buckets_most(j), NULL, &s);
 }
 
@@ -145,7 +145,7 @@ uint64_t hd_lsh_scratch_bytes(const heed_pool *pool, const heed_attention_opts *
 {
     struct job j;
     job_init(&j, opts, arrays);
-    return HD_SCRATCH_LINE + scratch_need(&j, pool, backward); /* the backward's is the larger */
+    return HD_ARENA_ALIGN + scratch_need(&j, pool, backward); /* the backward's is the larger */
 }
 
 static char *at(const struct job *j, const void *base, int64_t index)
@@ -557,7 +557,7 @@ static heed_status run(heed_pool *pool, const heed_attention_opts *opts,
     j.worker_bytes = scratch_cut(&j, backward, buckets_most(&j), NULL, &w);
     HD_TRY(hd_scratch_take(arrays, scratch_need(&j, pool, backward), &memory, &heap));
     hd_lsh_draw(&j.hash, memory);
-    j.workers = memory + hd_scratch_lines(hd_lsh_rotation_bytes(&j.hash));
+    j.workers = memory + hd_arena_lines(hd_lsh_rotation_bytes(&j.hash));
     heed_status status = hd_pool_run(pool, arrays->B * j.H, backward ? backward_task : forward_task,
                                      &j);
     hd_free(heap);

@@ -8,19 +8,6 @@
 #include <inttypes.h>
 #include <math.h>
 
-static double get(const heed_tensor *like, const void *x, int64_t i)
-{
-    return like->dtype == HEED_F32 ? (double)((const float *)x)[i] : ((const double *)x)[i];
-}
-
-static void put(heed_dtype dtype, void *x, int64_t i, double value)
-{
-    if (dtype == HEED_F32)
-        ((float *)x)[i] = (float)value;
-    else
-        ((double *)x)[i] = value;
-}
-
 /* ---- sinusoidal positions */
 
 heed_status heed_sinusoidal(heed_dtype dtype, int64_t first, int64_t T, int64_t C, void *table)
@@ -31,11 +18,12 @@ heed_status heed_sinusoidal(heed_dtype dtype, int64_t first, int64_t T, int64_t 
         return hd_fail(HEED_E_SHAPE, "sinusoidal: a table of (%" PRId64 ", %" PRId64 ")", T, C);
     if (!table && T * C > 0)
         return hd_fail(HEED_E_ARG, "sinusoidal: the table is missing");
+    size_t item = dtype == HEED_F32 ? sizeof(float) : sizeof(double);
     for (int64_t c = 0; c < C; c++) {
         double rate = pow(10000, -(double)(c - c % 2) / (double)C);
         for (int64_t t = 0; t < T; t++) {
             double angle = (double)(first + t) * rate;
-            put(dtype, table, t * C + c, c % 2 ? cos(angle) : sin(angle));
+            hd_set_number(table, item, t * C + c, c % 2 ? cos(angle) : sin(angle));
         }
     }
     return HEED_OK;
@@ -51,13 +39,15 @@ struct span_record {
 /* m(x) before it is cut to 0 .. 1. */
 static double share(const struct span_record *rec, int64_t h, int64_t x)
 {
-    return (rec->ramp + get(rec->span, rec->span->data, h) - (double)x) / rec->ramp;
+    double span = hd_get(hd_kernels_of(rec->span), rec->span->data, h);
+    return (rec->ramp + span - (double)x) / rec->ramp;
 }
 
 /* d log m / d span = 1 / (ramp m) on the ramp. */
 static heed_status span_backward(heed_tape *tape, void *record)
 {
     const struct span_record *rec = record;
+    const struct hd_kernels *k = hd_kernels_of(rec->span);
     const void *dtable = hd_grad_got(rec->table);
     int64_t P = rec->table->dim[1];
     void *dspan;
@@ -65,13 +55,13 @@ static heed_status span_backward(heed_tape *tape, void *record)
         return HEED_OK;
     HD_TRY(hd_grad(tape, rec->span, &dspan));
     for (int64_t h = 0; dspan && h < rec->span->dim[0]; h++) {
-        double sum = get(rec->span, dspan, h);
+        double sum = hd_get(k, dspan, h);
         for (int64_t x = P - 1; x >= 0; x--) {
             double m = share(rec, h, x);
             if (m > 0 && m < 1)
-                sum += get(rec->span, dtable, h * P + P - 1 - x) / (rec->ramp * m);
+                sum += hd_get(k, dtable, h * P + P - 1 - x) / (rec->ramp * m);
         }
-        put(rec->span->dtype, dspan, h, sum);
+        hd_put(k, dspan, h, sum);
     }
     return HEED_OK;
 }
@@ -90,7 +80,7 @@ heed_status heed_soft_span(heed_tape *tape, heed_tensor *span, double ramp, int6
     for (int64_t h = 0; h < span->dim[0]; h++)
         for (int64_t x = 0; x < P; x++) {
             double m = share(&rec, h, x), kept = m <= 0 ? -(double)INFINITY : m >= 1 ? 0 : log(m);
-            put(span->dtype, rec.table->data, h * P + P - 1 - x, kept);
+            hd_put(hd_kernels_of(span), rec.table->data, h * P + P - 1 - x, kept);
         }
     if (hd_wants_grad(tape, span)) {
         rec.table->wants_grad = true;
@@ -136,10 +126,10 @@ static double sigmoid(double x)
 /* w[h] . q + b[h] */
 static double warmth(const struct temper_pass *pass, const void *q, int64_t h)
 {
-    const heed_tensor *w = pass->rec->w, *b = pass->rec->b;
+    const heed_tensor *w = pass->rec->w;
     size_t D = (size_t)w->dim[1];
     return pass->k->dot(hd_at(w->data, pass->k->item_bytes, h * w->stride[0]), q, D) +
-           get(b, b->data, h);
+           hd_get(pass->k, pass->rec->b->data, h);
 }
 
 static heed_status temper_rows(void *arg, int64_t from, int64_t to, int64_t block)
@@ -182,7 +172,7 @@ static heed_status temper_back_rows(void *arg, int64_t from, int64_t to, int64_t
                         (size_t)D);
             }
             k->axpy(hd_at(dw, k->item_bytes, h * D), g, x, (size_t)D);
-            put(rec->b->dtype, db, h, get(rec->b, db, h) + g);
+            hd_put(k, db, h, hd_get(k, db, h) + g);
         }
     return HEED_OK;
 }

@@ -24,16 +24,12 @@ static char *at(const struct hd_score_rows *r, const void *base, int64_t index)
 
 static double get(const struct hd_score_rows *r, const void *row, int64_t i)
 {
-    return r->k->item_bytes == sizeof(float) ? (double)((const float *)row)[i]
-                                             : ((const double *)row)[i];
+    return hd_number(row, r->k->item_bytes, i);
 }
 
 static void put(const struct hd_score_rows *r, void *row, int64_t i, double x)
 {
-    if (r->k->item_bytes == sizeof(float))
-        ((float *)row)[i] = (float)x;
-    else
-        ((double *)row)[i] = x;
+    hd_set_number(row, r->k->item_bytes, i, x);
 }
 
 /* ---- cosine */

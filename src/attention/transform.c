@@ -93,14 +93,9 @@ bool hd_transform_init(struct hd_transform *t, const heed_attention_opts *o,
 
 /* ---- memory */
 
-static size_t lines(size_t bytes)
-{
-    return (bytes + HD_ARENA_ALIGN - 1) / HD_ARENA_ALIGN * HD_ARENA_ALIGN;
-}
-
 static size_t worker_bytes(const struct hd_transform *t)
 {
-    size_t tile = lines((size_t)(ROWS * t->from->D) * t->item);
+    size_t tile = hd_arena_lines((size_t)(ROWS * t->from->D) * t->item);
     return t->turned && t->rule->query ? (t->backward ? 2 : 1) * tile : 0;
 }
 
@@ -122,7 +117,7 @@ size_t hd_transform_memory(struct hd_transform *t, int threads, void *memory)
     size_t k_bytes = k->made ? (size_t)(k->rows * k->heads) * row : 0;
     bool learns = t->rule->query_back && t->backward && t->theta && t->from->dtheta;
 #define CUT(field, bytes)                                                                          \
-    ((field) = memory ? (void *)((char *)memory + used) : NULL, used += lines(bytes))
+    ((field) = memory ? (void *)((char *)memory + used) : NULL, used += hd_arena_lines(bytes))
     CUT(q->y, q_bytes);
     CUT(k->y, k_bytes);
     CUT(q->dy, t->backward ? q_bytes : 0);
@@ -157,14 +152,6 @@ static void make_rates(const struct hd_transform *t)
     }
 }
 
-static void put(const struct hd_transform *t, void *row, int64_t i, double x)
-{
-    if (t->item == sizeof(float))
-        ((float *)row)[i] = (float)x;
-    else
-        ((double *)row)[i] = x;
-}
-
 /* The positions from one anchor to the next. */
 static heed_status turns_task(void *arg, int64_t task, int worker)
 {
@@ -178,8 +165,8 @@ static heed_status turns_task(void *arg, int64_t task, int worker)
         int64_t a = pairs ? 2 * i : i, b = pairs ? a + 1 : i + t->turned / 2;
         for (int64_t p = from; p < to; p++) {
             char *own = at(t, t->turns, 2 * p * t->turned), *other = at(t, own, t->turned);
-            put(t, own, a, c), put(t, own, b, c);
-            put(t, other, a, -s), put(t, other, b, s);
+            hd_set_number(own, t->item, a, c), hd_set_number(own, t->item, b, c);
+            hd_set_number(other, t->item, a, -s), hd_set_number(other, t->item, b, s);
             double next = c * rate[1] - s * rate[2];
             s = s * rate[1] + c * rate[2], c = next;
         }
@@ -287,7 +274,7 @@ static void return_unit(const struct hd_transform *t, const struct hd_transform_
     if (s->score) {
         enter(t, u, tile);
         if (t->turned) {
-            u->rows.dx = tile + lines((size_t)(ROWS * t->from->D) * t->item);
+            u->rows.dx = tile + hd_arena_lines((size_t)(ROWS * t->from->D) * t->item);
             u->rows.dx_row = t->from->D;
             back.x = u->rows.dx, back.x_row = u->rows.dx_row;
         }

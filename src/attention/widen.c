@@ -4,14 +4,12 @@
  * which is exact, and what it wrote is rounded to nearest even. The method's own scratch lies behind
  * the copies. */
 #include "attention/widen.h"
-#include "base/memory.h"
+#include "attention/layout.h"
 #include "base/pool.h"
 #include "kernel/kernel.h"
 
-#include <inttypes.h>
 #include <string.h>
 
-#define CACHE_LINE 64
 #define ARRAYS 8
 
 /* An array and its copy. */
@@ -45,11 +43,6 @@ static const struct {
 };
 enum { OUT = 3, DOUT = 4 };
 
-static size_t lines(size_t bytes)
-{
-    return (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
-}
-
 bool hd_is_widened(const heed_attention_opts *opts, const heed_attention_arrays *arrays,
                    bool backward)
 {
@@ -66,7 +59,7 @@ static int64_t rows_of(const struct job *j, const struct copy *c)
 
 static size_t copy_bytes(const struct job *j, const struct copy *c)
 {
-    return lines((size_t)(rows_of(j, c) * c->heads * c->width) * sizeof(float));
+    return hd_arena_lines((size_t)(rows_of(j, c) * c->heads * c->width) * sizeof(float));
 }
 
 /* The copies, and the call on them; their memory is at `memory` (NULL: only counts). */
@@ -127,19 +120,20 @@ static heed_status copy_task(void *arg, int64_t task, int worker)
     return HEED_OK;
 }
 
+/* The copies and the call on them, or 0 where that is refused. */
 static uint64_t pass_bytes(const heed_pool *pool, const heed_attention_opts *opts,
                            const heed_attention_arrays *arrays, bool backward)
 {
     struct job j;
     size_t copies = job_init(&j, opts, arrays, backward, NULL);
     uint64_t inner = heed_attention_scratch_bytes(pool, opts, &j.wide, backward);
-    return inner ? CACHE_LINE + copies + inner : 0;
+    return inner ? copies + inner : 0;
 }
 
 uint64_t hd_widened_scratch_bytes(const heed_pool *pool, const heed_attention_opts *opts,
                                   const heed_attention_arrays *arrays, bool backward)
 {
-    uint64_t bytes = pass_bytes(pool, opts, arrays, backward);
+    uint64_t own = pass_bytes(pool, opts, arrays, backward), bytes = own ? HD_ARENA_ALIGN + own : 0;
     uint64_t forward = backward ? heed_attention_scratch_bytes(pool, opts, arrays, false) : 0;
     return bytes > forward ? bytes : forward;
 }
@@ -148,20 +142,13 @@ heed_status hd_widened_run(heed_pool *pool, const heed_attention_opts *opts,
                            const heed_attention_arrays *arrays, bool backward)
 {
     uint64_t need = pass_bytes(pool, opts, arrays, backward);
-    char *memory = arrays->scratch, *heap = NULL;
+    char *memory;
+    void *heap;
     struct job j;
-    if (memory && arrays->scratch_bytes < need)
-        return hd_fail(HEED_E_ARG, "attention: %" PRIu64 " bytes of scratch, %" PRIu64 " are needed",
-                       arrays->scratch_bytes, need);
-    if (!memory) {
-        memory = heap = hd_resize(NULL, need, 1);
-        if (!memory)
-            return hd_fail(HEED_E_NOMEM, "attention: no memory for %" PRIu64 " bytes of scratch", need);
-    }
-    char *at = memory + (CACHE_LINE - (uintptr_t)memory % CACHE_LINE) % CACHE_LINE;
-    size_t copies = job_init(&j, opts, arrays, backward, at);
-    j.wide.scratch = at + copies;
-    j.wide.scratch_bytes = need - copies - (uint64_t)(at - memory);
+    HD_TRY(hd_scratch_take(arrays, (size_t)need, &memory, &heap));
+    size_t copies = job_init(&j, opts, arrays, backward, memory);
+    j.wide.scratch = memory + copies;
+    j.wide.scratch_bytes = need - copies;
     heed_status status = hd_pool_run(pool, j.B * j.count, copy_task, &j);
     if (status == HEED_OK)
         status = backward ? heed_attention_backward(pool, opts, &j.wide)

@@ -118,7 +118,7 @@ void *hd_arena_alloc(hd_arena *arena, size_t count, size_t size)
 
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2)
         return NULL;
-    bytes = (bytes + HD_ARENA_ALIGN - 1) & ~(size_t)(HD_ARENA_ALIGN - 1);
+    bytes = hd_arena_lines(bytes);
     if (bytes == 0)
         bytes = HD_ARENA_ALIGN;
 

@@ -25,6 +25,12 @@ struct hd_arena_mark {
 
 #define HD_ARENA_ALIGN 64 /* a cache line, and the widest vector */
 
+/* Rounded up to whole lines. */
+static inline size_t hd_arena_lines(size_t bytes)
+{
+    return (bytes + HD_ARENA_ALIGN - 1) / HD_ARENA_ALIGN * HD_ARENA_ALIGN;
+}
+
 /* block_bytes 0: a default. NULL where there is no memory. confined. */
 hd_arena *hd_arena_new(size_t block_bytes);
 void hd_arena_free(hd_arena *arena);

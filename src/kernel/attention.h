@@ -24,6 +24,12 @@
 /* Rows of a score tile are this many elements apart or a multiple: whole vectors everywhere. */
 #define HD_TILE_PAD 16
 
+/* n rounded up to whole vectors. */
+static inline int64_t hd_padded(int64_t n)
+{
+    return (n + HD_TILE_PAD - 1) / HD_TILE_PAD * HD_TILE_PAD;
+}
+
 /* Which elements of a product exist. Row i of the left matrix, counted from the tile's first. */
 enum hd_product_shape {
     HD_PRODUCT_FULL,

@@ -173,6 +173,20 @@ struct hd_kernels_bf16 {
     void (*softmax_block)(const struct hd_softmax_block *s);
 };
 
+/* One number of float32 or float64, for what is done once for a row or a weight. */
+static inline double hd_number(const void *array, size_t item_bytes, int64_t i)
+{
+    return item_bytes == sizeof(float) ? (double)((const float *)array)[i]
+                                       : ((const double *)array)[i];
+}
+static inline void hd_set_number(void *array, size_t item_bytes, int64_t i, double x)
+{
+    if (item_bytes == sizeof(float))
+        ((float *)array)[i] = (float)x;
+    else
+        ((double *)array)[i] = x;
+}
+
 /* Fills a table for any feature set, so that tests reach every variant this machine has. Sets that
  * are not in the build fall back to the portable code. */
 void hd_kernels_init(struct hd_kernels *k, unsigned cpu);

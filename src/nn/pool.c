@@ -26,7 +26,7 @@ struct pool_pass {
 
 static double weight_of(const struct pool_pass *pass, struct hd_span span, int64_t s)
 {
-    return pass->rec->scores ? hd_number(pass->k, pass->rec->w, span.first + s)
+    return pass->rec->scores ? hd_get(pass->k, pass->rec->w, span.first + s)
                              : 1 / (double)span.length;
 }
 
@@ -64,7 +64,7 @@ static void scores_back(const struct pool_pass *pass, struct hd_span span, const
     for (int64_t s = 0; s < span.length; s++) {
         void *da = hd_at(pass->dscores, item, span.first + s);
         double dw = k->dot(hd_row(rec->x, item, span.first + s), dout, C);
-        k->fill(da, hd_number(k, da, 0) + weight_of(pass, span, s) * (dw - mean), 1);
+        k->fill(da, hd_get(k, da, 0) + weight_of(pass, span, s) * (dw - mean), 1);
     }
 }
 

@@ -34,10 +34,4 @@ static inline void *hd_row(const heed_tensor *x, size_t item_bytes, int64_t row)
     return hd_at(x->data, item_bytes, row * hd_row_stride(x));
 }
 
-/* One number, whatever its element type: for rows' own, not for loops over columns. */
-static inline double hd_number(const struct hd_kernels *k, const void *x, int64_t i)
-{
-    return k->sum(hd_at(x, k->item_bytes, i), 1);
-}
-
 #endif

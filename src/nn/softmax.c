@@ -92,7 +92,7 @@ static heed_status scale_rows(void *arg, int64_t from, int64_t to, int64_t block
     (void)block;
     for (int64_t i = from; i < to; i++)
         k->scale(hd_at(pass->rec->y->data, k->item_bytes, i * C),
-                 hd_number(k, pass->rec->a->data, i), hd_row(pass->rec->x, k->item_bytes, i),
+                 hd_get(k, pass->rec->a->data, i), hd_row(pass->rec->x, k->item_bytes, i),
                  (size_t)C);
     return HEED_OK;
 }
@@ -107,12 +107,12 @@ static heed_status scale_back_rows(void *arg, int64_t from, int64_t to, int64_t 
     for (int64_t i = from; i < to; i++) {
         const void *dy = hd_at(pass->dy, k->item_bytes, i * C);
         if (pass->dx)
-            k->axpy(hd_at(pass->dx, k->item_bytes, i * stride), hd_number(k, pass->rec->a->data, i),
+            k->axpy(hd_at(pass->dx, k->item_bytes, i * stride), hd_get(k, pass->rec->a->data, i),
                     dy, (size_t)C);
         if (pass->da) {
             void *da = hd_at(pass->da, k->item_bytes, i);
             k->fill(da,
-                    hd_number(k, da, 0) +
+                    hd_get(k, da, 0) +
                         k->dot(hd_row(pass->rec->x, k->item_bytes, i), dy, (size_t)C),
                     1);
         }

@@ -169,7 +169,7 @@ int64_t heed_logits_right(const heed_tensor *logits, const int32_t *labels)
     for (int64_t i = 0; i < N; i++) {
         const void *row = hd_row(logits, k->item_bytes, i);
         if (labels[i] >= 0 && labels[i] < V)
-            right += hd_number(k, row, labels[i]) >= k->max(row, (size_t)V);
+            right += hd_get(k, row, labels[i]) >= k->max(row, (size_t)V);
     }
     return right;
 }

@@ -96,14 +96,11 @@ static inline void *hd_at(const void *base, size_t item_bytes, int64_t index)
 /* One number, for what is done once for a row or a weight. */
 static inline double hd_get(const struct hd_kernels *k, const void *x, int64_t i)
 {
-    return k->item_bytes == sizeof(float) ? (double)((const float *)x)[i] : ((const double *)x)[i];
+    return hd_number(x, k->item_bytes, i);
 }
 static inline void hd_put(const struct hd_kernels *k, void *x, int64_t i, double value)
 {
-    if (k->item_bytes == sizeof(float))
-        ((float *)x)[i] = (float)value;
-    else
-        ((double *)x)[i] = value;
+    hd_set_number(x, k->item_bytes, i, value);
 }
 /* "(8, 63)", in a buffer of the thread's own; up to four live at a time. */
 const char *hd_shape_text(const heed_tensor *x);
