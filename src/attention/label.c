@@ -30,21 +30,36 @@ static void *target(const struct label_record *rec, void *data, int64_t b)
     return hd_at(data, hd_kernels_of(rec->e)->item_bytes, b * hd_row_stride(rec->e));
 }
 
-/* Weights (K) from scores. */
+static double raised(const struct label_record *rec, double s)
+{
+    return copysign(pow(fabs(s), rec->power), s);
+}
+
+/* Is it the largest score alone that counts? Also where its power is beyond a double, which then
+ * dwarfs every other. */
+static bool is_hard(const struct label_record *rec, double largest)
+{
+    return isinf(rec->power) || isinf(raised(rec, largest));
+}
+
+/* Weights (n) from scores, relative to the largest. */
 static void weigh(const struct label_record *rec, void *w, const void *scores, int64_t n)
 {
     const struct hd_kernels *k = hd_kernels_of(rec->v);
     int64_t best = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double s = hd_get(k, scores, i);
-        if (s > hd_get(k, scores, best))
+    double sum = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (hd_get(k, scores, i) > hd_get(k, scores, best))
             best = i;
-        hd_put(k, w, i, isinf(rec->power) ? 0 : copysign(pow(fabs(s), rec->power), s));
+    double largest = n > 0 ? hd_get(k, scores, best) : 0, top = raised(rec, largest);
+    bool hard = is_hard(rec, largest);
+    for (int64_t i = 0; i < n; i++) {
+        double x = hard ? i == best : exp(raised(rec, hd_get(k, scores, i)) - top);
+        hd_put(k, w, i, x);
+        sum += x;
     }
-    if (!isinf(rec->power))
-        k->softmax(w, w, (size_t)n);
-    else if (n > 0)
-        hd_put(k, w, best, 1);
+    for (int64_t i = 0; i < n; i++)
+        hd_put(k, w, i, hd_get(k, w, i) / sum);
 }
 
 static void forward(const struct label_record *rec)
@@ -66,10 +81,10 @@ static void forward(const struct label_record *rec)
     }
 }
 
-/* ds_k = w_k (dw_k - sum w dw) power |s_k|^(power - 1) */
+/* ds_k = w_k (dw_k - sum w dw) power |s_k|^(power - 1), 0 where the choice is hard. */
 static double score_gradient(const struct label_record *rec, double w, double dw, double mean, double s)
 {
-    return isinf(rec->power) ? 0 : w * (dw - mean) * rec->power * pow(fabs(s), rec->power - 1);
+    return w == 0 || is_hard(rec, s) ? 0 : w * (dw - mean) * rec->power * pow(fabs(s), rec->power - 1);
 }
 
 static heed_status label_backward(heed_tape *tape, void *record)

@@ -198,6 +198,32 @@ static void test_label(void **state)
     heed_tape_free(tape);
 }
 
+/* Powers beyond the element type, and beyond a double: finite weights that sum to one, finite
+ * gradients, and the largest product takes all. */
+static void test_label_overflow(void **state)
+{
+    (void)state;
+    static const double powers[] = {40, 400};
+    heed_tape *tape;
+    assert_int_equal(heed_tape_new(NULL, 1, &tape), HEED_OK);
+    for (int i = 0; i < 2; i++) {
+        float scores[] = {10, 9, -10}, one = 1;
+        heed_tensor *v, *e, *out, *weights, *loss;
+        heed_tape_reset(tape);
+        assert_int_equal(heed_tensor_wrap(tape, HEED_F32, scores, (int64_t[]){1, 3, 1}, 3, true, &v),
+                         HEED_OK);
+        assert_int_equal(heed_tensor_wrap(tape, HEED_F32, &one, (int64_t[]){1, 1}, 2, true, &e), HEED_OK);
+        assert_int_equal(heed_label_attention(tape, v, e, powers[i], NULL, &out, &weights), HEED_OK);
+        assert_true(((float *)weights->data)[0] == 1 && *(float *)out->data == 10);
+        assert_true(((float *)weights->data)[1] == 0 && ((float *)weights->data)[2] == 0);
+        assert_int_equal(heed_reshape(tape, out, NULL, 0, &loss), HEED_OK);
+        assert_int_equal(heed_tape_backward(tape, loss), HEED_OK);
+        assert_true(((float *)v->grad)[0] == 1 && *(float *)e->grad == 0);
+        assert_true(((float *)v->grad)[1] == 0 && ((float *)v->grad)[2] == 0);
+    }
+    heed_tape_free(tape);
+}
+
 static void test_label_refusals(void **state)
 {
     (void)state;
@@ -238,7 +264,7 @@ int main(void)
         cmocka_unit_test(test_float32),   cmocka_unit_test(test_float64),
         cmocka_unit_test(test_starts),    cmocka_unit_test(test_interests),
         cmocka_unit_test(test_refusals),  cmocka_unit_test(test_label),
-        cmocka_unit_test(test_label_refusals),
+        cmocka_unit_test(test_label_overflow), cmocka_unit_test(test_label_refusals),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
