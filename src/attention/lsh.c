@@ -37,6 +37,7 @@ struct job {
     const heed_attention_arrays *arrays;
     struct hd_lsh hash;
     int64_t H, D, E, n_most, row_count;
+    int64_t buckets_most; /* of any sequence */
     double scale;
     struct hd_strides q, v, out;
     char *workers;
@@ -68,6 +69,17 @@ struct block {
     int64_t round, row, count, key, keys;
 };
 
+/* The most buckets of a sequence of up to n rows: lengths make no difference above it. */
+static int64_t buckets_most(const struct job *j)
+{
+    int64_t most = 1;
+    for (int64_t b = 0; b < j->arrays->B; b++) {
+        int64_t here = hd_lsh_buckets(&j->hash, hd_sequence_of(j->opts, j->arrays, b).visible);
+        most = here > most ? here : most;
+    }
+    return most;
+}
+
 static void job_init(struct job *j, const heed_attention_opts *o, const heed_attention_arrays *a)
 {
     *j = (struct job){.opts = o, .arrays = a, .H = a->H, .D = a->D, .E = a->E};
@@ -81,22 +93,11 @@ static void job_init(struct job *j, const heed_attention_opts *o, const heed_att
     j->v = hd_strides_of(a->v_stride, a->S, a->H, a->E);
     j->out = hd_strides_of(a->out_stride, a->T, a->H, a->E);
     hd_lsh_init(&j->hash, o, a, j->kernel);
-}
-
-/* The most buckets of a sequence of up to n rows: lengths make no difference above it. */
-static int64_t buckets_most(const struct job *j)
-{
-    int64_t most = 1;
-    for (int64_t b = 0; b < j->arrays->B; b++) {
-        int64_t here = hd_lsh_buckets(&j->hash, hd_sequence_of(j->opts, j->arrays, b).visible);
-        most = here > most ? here : most;
-    }
-    return most;
+    j->buckets_most = buckets_most(j);
 }
 
 /* Cuts scratch from `at` (NULL: only counts) and returns the bytes taken. */
-static size_t scratch_cut(const struct job *j, bool backward, int64_t buckets, char *at,
-                          struct scratch *s)
+static size_t scratch_cut(const struct job *j, bool backward, char *at, struct scratch *s)
 {
     size_t used = 0, n = (size_t)j->n_most, rounds = (size_t)j->hash.rounds, D = (size_t)j->D;
     size_t E = (size_t)j->E, edge = HD_TILE_PAD, tile = ROWS * KEYS + 2 * edge;
@@ -104,7 +105,7 @@ static size_t scratch_cut(const struct job *j, bool backward, int64_t buckets, c
     CUT(bucket, rounds * n * sizeof(int32_t));
     CUT(order, rounds * n * sizeof(int32_t));
     CUT(rank, rounds * n * sizeof(int32_t));
-    CUT(ends, rounds * (size_t)buckets * sizeof(int32_t));
+    CUT(ends, rounds * (size_t)j->buckets_most * sizeof(int32_t));
     CUT(code, KEYS * sizeof(int32_t));
     CUT(from, ROWS * sizeof(int32_t));
     CUT(to, ROWS * sizeof(int32_t));
@@ -137,7 +138,7 @@ static size_t scratch_need(const struct job *j, const heed_pool *pool, bool back
 {
     struct scratch s;
     return hd_arena_lines(hd_lsh_rotation_bytes(&j->hash)) +
-           (size_t)heed_pool_threads(pool) * scratch_cut(j, backward, buckets_most(j), NULL, &s);
+           (size_t)heed_pool_threads(pool) * scratch_cut(j, backward, NULL, &s);
 }
 
 uint64_t hd_lsh_scratch_bytes(const heed_pool *pool, const heed_attention_opts *opts,
@@ -429,7 +430,7 @@ static void write_weights(const struct job *j, const struct pair *p, const struc
 static struct scratch worker_scratch(const struct job *j, bool backward, int worker)
 {
     struct scratch w;
-    scratch_cut(j, backward, buckets_most(j), j->workers + (size_t)worker * j->worker_bytes, &w);
+    scratch_cut(j, backward, j->workers + (size_t)worker * j->worker_bytes, &w);
     return w;
 }
 
@@ -554,7 +555,7 @@ static heed_status run(heed_pool *pool, const heed_attention_opts *opts,
     char *memory;
     void *heap;
     job_init(&j, opts, arrays);
-    j.worker_bytes = scratch_cut(&j, backward, buckets_most(&j), NULL, &w);
+    j.worker_bytes = scratch_cut(&j, backward, NULL, &w);
     HD_TRY(hd_scratch_take(arrays, scratch_need(&j, pool, backward), &memory, &heap));
     hd_lsh_draw(&j.hash, memory);
     j.workers = memory + hd_arena_lines(hd_lsh_rotation_bytes(&j.hash));
