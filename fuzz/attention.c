@@ -145,10 +145,13 @@ static void fill_options(struct source *s, heed_attention_opts *o, heed_attentio
     }
     if (more & 1) {
         o->rotary = (heed_rotary)(byte(s) % 4);
-        o->rotary_base = real(s), o->rotary_dims = number(s, 0, SMALL);
+        if (o->rotary || more & 32)
+            o->rotary_base = real(s), o->rotary_dims = number(s, 0, SMALL);
     }
-    o->lsh_rounds = number(s, 0, 3), o->lsh_chunk = number(s, 0, 8);
-    o->lsh_buckets = number(s, 0, 8), o->lsh_seed = byte(s);
+    if (o->method == HEED_METHOD_LSH || more & 16) { /* the latter as a rule to be refused */
+        o->lsh_rounds = number(s, 0, 3), o->lsh_chunk = number(s, 0, 8);
+        o->lsh_buckets = number(s, 0, 8), o->lsh_seed = byte(s);
+    }
     o->dropout = more & 2 ? real(s) : 0;
     if (more & 4)
         o->reserved[byte(s) % 8] = byte(s);

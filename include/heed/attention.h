@@ -93,14 +93,14 @@ typedef struct heed_attention_opts {
     const double *alibi; /* (H): score -= alibi[h] |t' - s| (Press 2022), see heed_alibi_slopes();
                           * NULL: none */
     heed_rotary rotary;  /* queries turn by t', keys by s, before the score */
-    double rotary_base;  /* 0: 10,000 */
+    double rotary_base;  /* 0: 10,000; like the next, with rotary alone */
     int64_t rotary_dims; /* how many of the first dimensions, even; 0: all D */
     /* For the time bias: when each key happened and when each query asks, one per row of k and q,
      * in ms (HSTU asks at the time of the event that follows). */
     const int64_t *key_times, *query_times;
     int (*time_bucket)(int64_t span_ms); /* NULL: heed_time_bucket_log */
 
-    /* ---- LSH: q and k are one array with the same strides (on a tape one tensor), T is S. The
+    /* ---- LSH, and refused with other methods: q and k are one array with the same strides (on a tape one tensor), T is S. The
      * gradient of both arrives in dq; dk is not looked at. Of masks it knows causal, lengths (padded
      * rows take no part, and give zeros) and offsets. A pair that meets in several rounds counts once.
      * Causal, a row never sees a later one; but since all rows are sorted together, which of the
@@ -141,7 +141,8 @@ typedef struct heed_attention_learned {
  * Memory   results live in the tape's arena until heed_tape_reset(); what opts points to is borrowed
  *          so long. For the backward one number per row and head is kept; scores are made again.
  * Errors   HEED_E_SHAPE  the shapes above do not agree; the message gives both
- *          HEED_E_ARG    an option is out of its range, or a reserved field is set
+ *          HEED_E_ARG    an option is out of its range or without a use, or a reserved field is set
+ *          HEED_E_RANGE  arrays of those shapes are larger than memory can be
  *          HEED_E_NOMEM  the arena cannot grow
  * Threads  tape: confined. Tasks are pairs of a sequence and a head (blocks of 256 queries in the
  *          forward, a head of keys in the backward), so results are the same bits for any pool.
@@ -213,7 +214,8 @@ HEED_API uint64_t heed_attention_scratch_bytes(const heed_pool *pool,
  *          are rounded to it before they meet values, exp() is within 2^-13, and the result is
  *          rounded: with the 2^-8 of either rounding, out is within 2^-7 + 2^-12 of sum w |v|, beside
  *          what float32 has; lse within 2^-13. Elsewhere the tiles are float32. Scores other than the
- *          dot product, rotary and methods other than the exact one go by way of float32 copies.
+ *          dot product and rotary go by way of float32 copies; methods other than the exact one refuse
+ *          bfloat16.
  * Errors   as heed_attention(); HEED_E_ARG also where scratch is given but too small
  * Threads  safe beside any other call on other results. pool: NULL, or lent for the call.
  */
@@ -346,7 +348,8 @@ HEED_API HEED_CHECKED heed_status heed_attention_cache_append(heed_attention_cac
  * heed_attention_forward() of T queries over what is kept: with opts->causal they are its last T
  * positions, so append first, then attend. S, kv_heads, k, v and their strides are filled in; dtype,
  * B, D and E must be the cache's. Whatever opts can say holds, with keys counted from the oldest kept;
- * opts->key_times has B times heed_attention_cache_length() numbers. No offsets.
+ * opts->key_times has B times heed_attention_cache_length() numbers. No offsets, and not
+ * HEED_METHOD_LSH, whose keys are the queries.
  *
  * Values   the same bits as heed_attention_forward() over the same rows; so while nothing has left,
  *          the same bits as the last T rows over the whole history (exact method, causal)
@@ -421,8 +424,8 @@ HEED_API HEED_CHECKED heed_status heed_multihead_init(heed_params *params, const
  * Shapes   x (N, C), and context (N, its C), with opts->offsets; else x (B, T, C) and context
  *          (B, S, its C). out like x, with the rows of o for C.
  *          attention_weights NULL, or receives (B, H, T, S), as heed_attention() has them
- * Memory, Errors, Threads  as heed_attention(); HEED_E_ARG also where q, k or v is missing or heads
- *          do not divide their rows
+ * Memory, Errors, Threads  as heed_attention(); HEED_E_ARG also where q, k or v is missing, heads do
+ *          not divide their rows, or the method is HEED_METHOD_LSH, whose keys are the queries
  * Cost     four products, O(rows C H D), and attention's
  * Source   Vaswani et al. 2017, section 3.2.2; Ainslie et al. 2023, "GQA", section 2.2.
  */
@@ -455,7 +458,7 @@ HEED_API HEED_CHECKED heed_status heed_transformer_init(heed_params *params, con
  *
  * Shapes   x and attention_weights as heed_multihead() has them; out like x
  * Values   dropout: the share that is left out, 0 <= p < 1; opts->dropout is that of the attention
- * Memory, Errors, Threads  as heed_multihead()
+ * Memory, Errors, Threads  as heed_multihead(), which refuses HEED_METHOD_LSH
  * Source   Vaswani et al. 2017, section 3.1; the norms' place is Xiong et al. 2020, "On Layer
  *          Normalization in the Transformer Architecture", figure 1b.
  */
@@ -523,7 +526,7 @@ HEED_API HEED_CHECKED heed_status heed_cross_modal_init(heed_params *params, con
  *
  * Shapes   x (B, T, C), other (B, S, its C): words and picture regions, say; out like x.
  *          attention_weights NULL, or receives (B, H, T, S)
- * Memory, Errors, Threads  as heed_multihead()
+ * Memory, Errors, Threads  as heed_multihead(), which refuses HEED_METHOD_LSH
  * Source   Lu et al. 2019, "ViLBERT", section 3.1 (co-attention: queries of one modality, keys and
  *          values of the other); the gate is Arevalo et al. 2017, "Gated Multimodal Units", eq. 4.
  */
@@ -575,7 +578,9 @@ typedef struct heed_target_opts {
 
 /** The weights of a network with these hidden layers (80 and 40 units in the paper): `prefix.0.w` by
  * Xavier's rule, `.b` zeros, `.alpha` zeros for Dice and 1 / 4 for PReLU, `.mean` zeros and `.var`
- * ones; `prefix.1.w`, ...; `prefix.w` and `prefix.b` of the score. */
+ * ones; `prefix.1.w`, ...; `prefix.w` and `prefix.b` of the score.
+ * Errors   HEED_E_ARG    hidden or activation is out of its range, or units are missing
+ *          HEED_E_SHAPE  C is not 1 .. 2^29 - 1, or a layer has no units */
 HEED_API HEED_CHECKED heed_status heed_target_init(heed_params *params, const char *prefix,
                                                    int64_t C, const int64_t *units, int64_t hidden,
                                                    heed_target_activation activation,
@@ -708,8 +713,8 @@ HEED_API int64_t heed_routing_interests(int64_t events, int64_t interests);
  *
  *     w = softmax over k of pow(<v_k, e>, power),   out = sum_k w_k v_k
  *
- * pow keeps the sign of what it raises, so that dislike never counts as liking. INFINITY: the interest
- * with the largest product alone, the first of several.
+ * pow keeps the sign of what it raises, so that dislike never counts as liking. INFINITY, or a largest
+ * product whose power is beyond a double: the interest with that product alone, the first of several.
  * Shapes   v (B, K, C)   e (B, C)   out (B, C); weights NULL, or receives (B, K)
  *          counts B numbers, or NULL: of history b the first counts[b] interests take part, 0 .. K
  * Values   power 1 or more

@@ -68,6 +68,9 @@ static heed_status check_transform(const heed_attention_opts *o, const heed_atte
     if (o->rotary && turned % 2)
         return hd_fail(HEED_E_ARG, "attention: an odd number of dimensions, %" PRId64
                        ", cannot turn in twos", turned);
+    if (!o->rotary && (o->rotary_base != 0 || o->rotary_dims))
+        return hd_fail(HEED_E_ARG, "attention: %s without rotary",
+                       o->rotary_dims ? "rotary_dims" : "rotary_base");
     const char *name = hd_score_rule(o->score)->name;
     int64_t theta = hd_score_theta(o->score, 1);
     if (!theta && (a->theta || a->dtheta))
@@ -101,6 +104,19 @@ static heed_status check_sequences(const heed_attention_opts *o, const heed_atte
     return HEED_OK;
 }
 
+/* Sizes are products, so their product is looked at before any is made. */
+static heed_status check_sizes(const heed_attention_opts *o, const heed_attention_arrays *a)
+{
+    double T = (double)a->T, S = (double)a->S, B = (double)a->B, wider = fmax((double)a->D, (double)a->E);
+    double rows = B * fmax(T, S), tables = B * ((double)a->P + (double)a->W + (double)a->D);
+    double weights = a->weights ? B * T * S : 0;
+    if (o->offsets)
+        rows = fmax((double)o->offsets[a->B], fmax(T, S));
+    if (((rows + 1) * (wider + 1) + tables + weights) * ((double)a->H + 1) * 8 > (double)PTRDIFF_MAX)
+        return hd_fail(HEED_E_RANGE, "attention: more numbers than memory can hold");
+    return HEED_OK;
+}
+
 heed_status hd_attention_check(const heed_attention_opts *o, const heed_attention_arrays *a,
                                bool backward)
 {
@@ -118,6 +134,7 @@ heed_status hd_attention_check(const heed_attention_opts *o, const heed_attentio
     HD_TRY(check_heads(o, a));
     HD_TRY(check_transform(o, a));
     HD_TRY(check_sequences(o, a));
+    HD_TRY(check_sizes(o, a));
     if (a->position && a->P == 0)
         return hd_fail(HEED_E_SHAPE, "attention: the position bias has no entries");
     if (a->time && a->W == 0)

@@ -71,14 +71,21 @@ static heed_status check_lsh(const heed_attention_opts *o, const heed_attention_
     return HEED_OK;
 }
 
+/* What only hashing has a use for. */
+static heed_status check_no_lsh(const heed_attention_opts *o)
+{
+    const char *set = o->lsh_rounds    ? "lsh_rounds"
+                      : o->lsh_chunk   ? "lsh_chunk"
+                      : o->lsh_buckets ? "lsh_buckets"
+                      : o->lsh_seed    ? "lsh_seed"
+                                       : NULL;
+    return set ? hd_fail(HEED_E_ARG, "attention: %s without the LSH method", set) : HEED_OK;
+}
+
 heed_status hd_method_check(const heed_attention_opts *opts, const heed_attention_arrays *arrays)
 {
-    switch (opts->method) {
-    case HEED_METHOD_LINEAR:
-        return check_linear(opts, arrays);
-    case HEED_METHOD_LSH:
+    if (opts->method == HEED_METHOD_LSH)
         return check_lsh(opts, arrays);
-    default:
-        return HEED_OK;
-    }
+    HD_TRY(check_no_lsh(opts));
+    return opts->method == HEED_METHOD_LINEAR ? check_linear(opts, arrays) : HEED_OK;
 }

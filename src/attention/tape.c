@@ -106,7 +106,7 @@ static heed_status gradient_of(heed_tape *tape, heed_tensor *x, void **grad, boo
     int64_t span = 1;
     for (int i = 0; i < x->rank; i++)
         span += (x->dim[i] - 1) * x->stride[i];
-    *grad = hd_arena_zalloc(hd_tape_scratch(tape), (size_t)span, x->dtype == HEED_F32 ? 4 : 8);
+    *grad = hd_arena_alloc(hd_tape_scratch(tape), (size_t)span, x->dtype == HEED_F32 ? 4 : 8);
     if (!*grad)
         return hd_fail(HEED_E_NOMEM, "attention: no memory for a gradient");
     return HEED_OK;
@@ -167,9 +167,7 @@ static heed_status run_forward(heed_tape *tape, const heed_attention_opts *opts,
                                heed_attention_arrays *a)
 {
     struct hd_arena_mark mark = hd_arena_mark(hd_tape_scratch(tape));
-    heed_status status = hd_attention_check(opts, a, false);
-    if (status == HEED_OK)
-        status = take_scratch(tape, opts, a, false);
+    heed_status status = take_scratch(tape, opts, a, false);
     if (status == HEED_OK)
         status = heed_attention_forward(hd_tape_pool(tape), opts, a);
     hd_arena_release(hd_tape_scratch(tape), mark);
@@ -211,7 +209,7 @@ heed_status heed_attention(heed_tape *tape, heed_tensor *q, heed_tensor *k, heed
 
     int64_t dim[HEED_RANK_MAX] = {q->dim[0], q->dim[1], q->dim[2], q->dim[3]};
     dim[rank - 1] = a->E;
-    HD_TRY(heed_tensor_new_in(tape, q->dtype, dim, rank, &y));
+    HD_TRY(hd_tensor_new(tape, q->dtype, dim, rank, &y));
     if (weights)
         HD_TRY(heed_tensor_new_in(tape, q->dtype, (int64_t[]){a->B, a->H, a->T, a->S}, 4, &w));
     bool wanted = hd_wants_grad(tape, q) || hd_wants_grad(tape, k) || hd_wants_grad(tape, v) ||
@@ -220,7 +218,7 @@ heed_status heed_attention(heed_tape *tape, heed_tensor *q, heed_tensor *k, heed
                   (rec.theta && hd_wants_grad(tape, rec.theta));
     int64_t rows = ragged ? a->T : a->B * a->T;
     if (wanted && rec.opts.weight == HEED_WEIGHT_SOFTMAX)
-        HD_TRY(heed_tensor_new_in(tape, q->dtype, (int64_t[]){a->H, rows}, 2, &lse));
+        HD_TRY(hd_tensor_new(tape, q->dtype, (int64_t[]){a->H, rows}, 2, &lse));
 
     a->q = q->data, a->k = k->data, a->v = v->data, a->out = y->data;
     strides_from(a->q_stride, q);
@@ -237,6 +235,7 @@ heed_status heed_attention(heed_tape *tape, heed_tensor *q, heed_tensor *k, heed
         a->theta = rec.theta->data;
     if (rec.opts.dropout > 0)
         a->dropout_key = hd_tape_random_key(tape);
+    HD_TRY(hd_attention_check(&rec.opts, a, false)); /* where nothing is computed, too */
     if (hd_count(y) > 0)
         HD_TRY(run_forward(tape, &rec.opts, a));
     if (wanted) {

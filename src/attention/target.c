@@ -361,10 +361,16 @@ heed_status heed_target_init(heed_params *params, const char *prefix, int64_t C,
                              heed_target_activation activation, heed_target_weights *weights)
 {
     heed_target_weights w = {.hidden = hidden};
-    int64_t in = 4 * C;
     if (hidden < 1 || hidden > HEED_TARGET_HIDDEN_MAX)
         return hd_fail(HEED_E_ARG, "target: %s: %" PRId64 " hidden layers, not 1 to %d", prefix,
                        hidden, HEED_TARGET_HIDDEN_MAX);
+    if (!units)
+        return hd_fail(HEED_E_ARG, "target: %s: the layers' units are missing", prefix);
+    if (C < 1 || C > INT32_MAX / 4)
+        return hd_fail(HEED_E_SHAPE, "target: %s: candidates of %" PRId64 " numbers", prefix, C);
+    if ((int)activation < 0 || activation > HEED_TARGET_SIGMOID)
+        return hd_fail(HEED_E_ARG, "target: %s: there is no activation %d", prefix, (int)activation);
+    int64_t in = 4 * C;
     for (int64_t l = 0; l < hidden; in = units[l++]) {
         char name[HD_NAME_BYTES_MAX + 1], number[2] = {(char)('0' + l), 0};
         HD_TRY(hd_params_prefix(name, prefix, number));

@@ -48,6 +48,42 @@ static heed_status build_sliced(heed_tape *tape, heed_tensor **in, void *arg, he
     return heed_attention(tape, part[0], part[1], part[2], NULL, &how->opts, out, NULL);
 }
 
+/* As in a layer: one product is split into q, k and v, whose heads attend, and their product is the
+ * result. Inputs: x (N, C), W (3 H D, C) or twice as many rows, W_o (C, H D). */
+static heed_status build_layer(heed_tape *tape, heed_tensor **in, heed_tensor *part[3],
+                               const struct how *how, heed_tensor **out)
+{
+    int64_t N = in[0]->dim[0], width = in[2]->dim[1], H = 2;
+    heed_tensor *heads;
+
+    for (int i = 0; i < 3; i++)
+        HD_TRY(heed_reshape(tape, part[i], (int64_t[]){N, H, width / H}, 3, &part[i]));
+    HD_TRY(heed_attention(tape, part[0], part[1], part[2], NULL, &how->opts, &heads, NULL));
+    HD_TRY(heed_reshape(tape, heads, (int64_t[]){N, width}, 2, &heads));
+    return heed_linear(tape, heads, in[2], NULL, out);
+}
+
+static heed_status build_split(heed_tape *tape, heed_tensor **in, void *arg, heed_tensor **out)
+{
+    heed_tensor *product, *part[3];
+
+    HD_TRY(heed_linear(tape, in[0], in[1], NULL, &product));
+    HD_TRY(heed_split(tape, product, 3, part));
+    return build_layer(tape, in, part, arg, out);
+}
+
+/* Parts of parts, some of which nobody looks at. */
+static heed_status build_split_twice(heed_tape *tape, heed_tensor **in, void *arg, heed_tensor **out)
+{
+    heed_tensor *product, *half[2], *part[2][3];
+
+    HD_TRY(heed_linear(tape, in[0], in[1], NULL, &product));
+    HD_TRY(heed_split(tape, product, 2, half));
+    for (int i = 0; i < 2; i++)
+        HD_TRY(heed_split(tape, half[i], 3, part[i]));
+    return build_layer(tape, in, (heed_tensor *[]){part[0][1], part[0][0], part[1][2]}, arg, out);
+}
+
 static const int64_t key_times[] = {0, 1500, 9000, 400000, 400001, 86400000, 86500000,
                                     0, 10,   20,   5000000, 70000000};
 static const int64_t query_times[] = {1500, 9000, 400000, 400001, 86400000, 86500000, 86500001,
@@ -184,6 +220,36 @@ static void test_columns_of_one_product(void **state)
     assert_true(gc_check(&gc));
 }
 
+static void test_split(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        struct how how = {.opts = {.weight = i % 2 ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX,
+                                   .causal = i / 2 % 2, .offsets = offsets, .sequences = 4}};
+        struct gc_case gc = {"split product", i / 4 ? build_split_twice : build_split, &how, 3,
+                             {{2, {12, 5}}, {2, {i / 4 ? 24 : 12, 5}, 0.5}, {2, {5, 4}, 0.5}}};
+        assert_true(gc_check(&gc));
+    }
+}
+
+/* Nothing to compute is no reason to let a bad option pass. */
+static void test_empty_refusals(void **state)
+{
+    (void)state;
+    heed_tape *tape;
+    assert_int_equal(heed_tape_new(NULL, 1, &tape), HEED_OK);
+    for (int i = 0; i < 3; i++) {
+        heed_tensor *x, *out = NULL;
+        heed_attention_opts o = {.dropout = i == 1 ? 2 : 0, .globals = i == 2};
+        assert_int_equal(heed_tensor_new_in(tape, HEED_F32, (int64_t[]){2, 0, 1, 4}, 4, &x), HEED_OK);
+        x->wants_grad = true;
+        assert_int_equal(heed_attention(tape, x, x, x, NULL, &o, &out, NULL),
+                         i ? HEED_E_ARG : HEED_OK);
+        assert_int_equal(out != NULL, i == 0);
+    }
+    heed_tape_free(tape);
+}
+
 /* Past one block of keys: the running maximum and what is recomputed from it. */
 static void test_long(void **state)
 {
@@ -239,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_columns_of_one_product), cmocka_unit_test(test_long),
         cmocka_unit_test(test_memory), cmocka_unit_test(test_forms),
         cmocka_unit_test(test_long_window), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_split), cmocka_unit_test(test_empty_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,8 +51,9 @@ static void test_ragged(void **state)
         int64_t D = i / SCORES % 2 ? 4 : 5;
         heed_attention_opts o = {.weight = i / (2 * SCORES) % 2 ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX,
                                  .causal = i / (4 * SCORES), .offsets = offsets, .sequences = 4,
-                                 .rotary = (heed_rotary)(i / (4 * SCORES)), .rotary_dims = D == 5 ? 4 : 0,
-                                 .rotary_base = 30, .scale = i % 2 ? 0 : 0.6};
+                                 .rotary = (heed_rotary)(i / (4 * SCORES)), .scale = i % 2 ? 0 : 0.6};
+        if (o.rotary)
+            o.rotary_base = 30, o.rotary_dims = D == 5 ? 4 : 0;
         check_score(scores[i % SCORES], o, (struct gc_case){"ragged score", .input =
             {{3, {12, 2, D}}, {3, {12, 2, D}}, {3, {12, 2, 3}}}});
     }
@@ -66,7 +67,9 @@ static void test_padded(void **state)
         int64_t T = shapes[i / SCORES % 4][0], S = shapes[i / SCORES % 4][1];
         heed_attention_opts o = {.weight = i / (4 * SCORES) ? HEED_WEIGHT_SILU : HEED_WEIGHT_SOFTMAX,
                                  .causal = i % 2, .lengths = i % 3 ? lengths : NULL,
-                                 .rotary = (heed_rotary)(i / SCORES % 3), .rotary_dims = 2};
+                                 .rotary = (heed_rotary)(i / SCORES % 3)};
+        if (o.rotary)
+            o.rotary_dims = 2;
         check_score(scores[i % SCORES], o, (struct gc_case){"padded score", .input =
             {{4, {2, T, 2, 3}}, {4, {2, S, 2, 3}}, {4, {2, S, 2, 3}}}});
     }

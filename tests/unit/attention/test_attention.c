@@ -394,6 +394,16 @@ static void test_refusals(void **state)
     REFUSED(HEED_E_ARG, false, o.rotary = HEED_ROTARY_HALVES; o.rotary_base = -1);
     REFUSED(HEED_E_ARG, false, o.rotary = HEED_ROTARY_HALVES; o.rotary_base = (double)NAN);
     REFUSED(HEED_E_ARG, false, o.rotary_base = (double)INFINITY);
+    REFUSED(HEED_E_ARG, false, o.rotary_base = 500);
+    REFUSED(HEED_E_ARG, true, o.rotary_dims = 2);
+    REFUSED(HEED_E_ARG, false, o.lsh_rounds = 2);
+    REFUSED(HEED_E_ARG, false, o.lsh_chunk = 16);
+    REFUSED(HEED_E_ARG, true, o.lsh_buckets = 4);
+    REFUSED(HEED_E_ARG, false, o.lsh_seed = 1);
+    REFUSED(HEED_E_ARG, false, o.method = HEED_METHOD_LINEAR; o.lsh_seed = 1);
+    REFUSED(HEED_E_RANGE, false, a.B = a.T = a.S = INT32_MAX; a.H = 4);
+    REFUSED(HEED_E_RANGE, true, a.B = a.T = a.S = a.D = a.E = INT32_MAX);
+    REFUSED(HEED_E_RANGE, false, a.B = a.T = a.S = INT32_MAX; a.D = a.E = 0; a.weights = x);
 #undef REFUSED
     assert_int_equal(heed_attention_forward(NULL, NULL, &good), HEED_E_ARG);
 }

@@ -182,8 +182,27 @@ static void test_refusals(void **state)
     assert_int_equal(heed_target_forward(NULL, &good_weights, &(heed_target_opts){0}, NULL),
                      HEED_E_ARG);
     assert_int_equal(heed_target_forward(NULL, NULL, &(heed_target_opts){0}, &good), HEED_E_ARG);
-    assert_int_equal(heed_target_init(params, "u", 3, (int64_t[]){5}, 0, HEED_TARGET_DICE,
-                                     &good_weights), HEED_E_ARG);
+    static const int64_t unit = 5;
+    static const struct {
+        int64_t C, hidden;
+        const int64_t *units;
+        heed_target_activation activation;
+        heed_status wanted;
+    } bad[] = {
+        {3, 0, &unit, HEED_TARGET_DICE, HEED_E_ARG},
+        {3, HEED_TARGET_HIDDEN_MAX + 1, &unit, HEED_TARGET_DICE, HEED_E_ARG},
+        {3, 1, NULL, HEED_TARGET_DICE, HEED_E_ARG},
+        {3, 1, &unit, (heed_target_activation)-1, HEED_E_ARG},
+        {3, 1, &unit, (heed_target_activation)3, HEED_E_ARG},
+        {0, 1, &unit, HEED_TARGET_PRELU, HEED_E_SHAPE},
+        {INT32_MAX / 4 + 1, 1, &unit, HEED_TARGET_SIGMOID, HEED_E_SHAPE},
+        {INT64_MAX, 1, &unit, HEED_TARGET_SIGMOID, HEED_E_SHAPE},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(heed_target_init(params, "u", bad[i].C, bad[i].units, bad[i].hidden,
+                                          bad[i].activation, &good_weights), bad[i].wanted);
+        assert_int_equal(strncmp(heed_error_message(), "target: u: ", 11), 0);
+    }
     heed_params_free(params);
 }
 
