@@ -51,7 +51,8 @@ static inline void *hd_head_rows(const heed_attention_opts *o, const struct hd_s
                                  int64_t head)
 {
     int64_t start = o->offsets ? s->row * stride.row : s->b * stride.batch;
-    return (char *)array + (int64_t)item * (start + head * stride.head);
+    /* no rows: maybe no array */
+    return array ? (char *)array + (int64_t)item * (start + head * stride.head) : NULL;
 }
 
 /* Rows of q, in all sequences; the longest sequence of keys. */

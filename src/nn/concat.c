@@ -62,6 +62,7 @@ static heed_status concat_backward(heed_tape *tape, void *record)
         if (pass.part)
             HD_TRY(hd_rows_run(tape, hd_rows(rec->x[i]), pass.cols, add_out, &pass));
     }
+    hd_grad_spent(tape, rec->y);
     return HEED_OK;
 }
 

@@ -299,6 +299,7 @@ static heed_status lstm_backward(heed_tape *tape, void *record)
         return HEED_OK;
     HD_TRY(hd_grad(tape, rec->z, &pass.dz)); /* zeros where there is padding */
     HD_TRY(run(tape, rec, true, &pass));
+    hd_grad_spent(tape, rec->out);
     return hidden_backward(tape, rec, pass.dz);
 }
 
@@ -322,8 +323,10 @@ static heed_status order_new_in(heed_tape *tape, const struct hd_sequences *by, 
     int64_t *order = hd_arena_alloc(hd_tape_arena(tape), (size_t)by->count, sizeof *order);
     struct ranked *list = hd_arena_alloc(scratch, (size_t)by->count, sizeof *list);
 
-    if (!order || !list)
+    if (!order || !list) {
+        hd_arena_release(scratch, mark);
         return hd_fail(HEED_E_NOMEM, "lstm: no memory for %" PRId64 " sequences", by->count);
+    }
     for (int64_t b = 0; b < by->count; b++)
         list[b] = (struct ranked){hd_span_of(by, b).length, b};
     hd_sort(list, (size_t)by->count, sizeof *list, longer_first);

@@ -107,7 +107,9 @@ static heed_status pool_backward(heed_tape *tape, void *record)
     HD_TRY(hd_grad(tape, rec->x, &pass.dx));
     if (rec->scores)
         HD_TRY(hd_grad(tape, rec->scores, &pass.dscores));
-    return run(tape, rec, back_sequences, &pass);
+    HD_TRY(run(tape, rec, back_sequences, &pass));
+    hd_grad_spent(tape, rec->out);
+    return HEED_OK;
 }
 
 static heed_status pool(heed_tape *tape, struct pool_record *rec)

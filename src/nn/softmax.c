@@ -60,9 +60,10 @@ static heed_status softmax_backward(heed_tape *tape, void *record)
     if (!pass.dy)
         return HEED_OK;
     HD_TRY(hd_grad(tape, rec->x, &pass.dx));
-    if (!pass.dx)
-        return HEED_OK;
-    return hd_rows_run(tape, hd_rows(rec->x), hd_cols(rec->x), softmax_back_rows, &pass);
+    if (pass.dx)
+        HD_TRY(hd_rows_run(tape, hd_rows(rec->x), hd_cols(rec->x), softmax_back_rows, &pass));
+    hd_grad_spent(tape, rec->y);
+    return HEED_OK;
 }
 
 heed_status heed_softmax(heed_tape *tape, heed_tensor *x, heed_tensor **out)
@@ -129,7 +130,9 @@ static heed_status scale_rows_backward(heed_tape *tape, void *record)
         return HEED_OK;
     HD_TRY(hd_grad(tape, rec->x, &pass.dx));
     HD_TRY(hd_grad(tape, rec->a, &pass.da));
-    return hd_rows_run(tape, hd_rows(rec->x), hd_cols(rec->x), scale_back_rows, &pass);
+    HD_TRY(hd_rows_run(tape, hd_rows(rec->x), hd_cols(rec->x), scale_back_rows, &pass));
+    hd_grad_spent(tape, rec->y);
+    return HEED_OK;
 }
 
 heed_status heed_scale_rows(heed_tape *tape, heed_tensor *x, heed_tensor *a, heed_tensor **out)

@@ -75,7 +75,8 @@ static bool start_sums(const struct job *job, const struct share *s)
 
     for (int64_t i = 0; (s->bias || s->add) && i < s->rows; i++) {
         void *row = hd_at(s->c, k->item_bytes, i * s->c_row);
-        const void *add = s->accumulate ? row : hd_at(s->add, k->item_bytes, i * job->m.add_row);
+        bool own = s->accumulate || !s->add;
+        const void *add = own ? row : hd_at(s->add, k->item_bytes, i * job->m.add_row);
         if (!s->bias)
             k->scale(row, 1, add, N);
         else if (s->accumulate || s->add)

@@ -55,9 +55,10 @@ heed_status heed_split(heed_tape *tape, heed_tensor *x, int n, heed_tensor **par
     if (!s || !kept)
         return hd_fail(HEED_E_NOMEM, "split: the arena cannot grow");
     *s = (struct hd_parts){.x = x, .n = n, .part = kept};
+    HD_TRY(hd_tape_push(tape, split_backward, &s, sizeof s)); /* first: failing leaves plain slices */
     for (int i = 0; i < n; i++) {
         kept[i] = parts[i];
         parts[i]->base = NULL, parts[i]->offset = 0, parts[i]->split = s;
     }
-    return hd_tape_push(tape, split_backward, &s, sizeof s);
+    return HEED_OK;
 }
