@@ -278,7 +278,7 @@ HEED_API HEED_CHECKED heed_status heed_adam_step(heed_adam *adam, double rate, h
 /**
  * What most training loops do with a loss: heed_tape_backward(), heed_adam_step() on the tape's pool,
  * heed_params_zero_grad(). Gradients are zeroed also where it fails.
- * Errors   those of the two; nothing was changed
+ * Errors   those of the two; no weight was changed
  */
 HEED_API HEED_CHECKED heed_status heed_adam_learn(heed_adam *adam, heed_tape *tape,
                                                   heed_tensor *loss, double rate);

@@ -35,7 +35,7 @@ static heed_status check_weights(const heed_multihead_weights *w)
     return HEED_OK;
 }
 
-/* x W^T + b, its columns cut into heads; W NULL: x as it is. */
+/* x W^T + b, its columns cut into heads. */
 static heed_status project(heed_tape *tape, const char *name, heed_tensor *x, heed_tensor *w,
                            heed_tensor *b, int64_t heads, heed_tensor **out)
 {

@@ -49,7 +49,7 @@ struct hd_routing {
 struct hd_routing_worker {
     void *sums, *back; /* (HD_ROUTING_GROUP, K, C): sum_s c_ks e_s; W_k' of something */
     void *dz;          /* (HD_ROUTING_GROUP, K, O) */
-    void *rows, *products, *dproducts; /* by position: (HD_ROUTING_TILE, C), (HD_ROUTING_TILE, K, O) twice */
+    void *rows, *products, *dproducts; /* by position: a tile of (C), (K, O), (C) */
     void *packed;      /* a factor, or a position's map */
 };
 

@@ -34,7 +34,7 @@ static size_t factor_bytes(const struct hd_routing *r)
 {
     const struct hd_kernels *k = r->k;
     size_t most = k->gemm_pack_bytes(r->longest, r->C), other = k->gemm_pack_bytes(r->C, r->longest);
-    const int64_t shapes[][2] = {{r->C, r->K * r->O}, {r->K * r->O, r->C}, {r->longest, r->O},
+    const int64_t shapes[][2] = {{r->C, r->K * r->O}, {r->K * r->O, r->C},
                                  {HD_ROUTING_TILE, r->C}, {HD_ROUTING_GROUP * r->K, r->C}};
     most = other > most ? other : most;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {

@@ -46,8 +46,7 @@ enum { OUT = 3, DOUT = 4 };
 bool hd_is_widened(const heed_attention_opts *opts, const heed_attention_arrays *arrays,
                    bool backward)
 {
-    bool tiles = !backward && opts->method == HEED_METHOD_EXACT && opts->score == HEED_SCORE_DOT &&
-                 !opts->rotary;
+    bool tiles = !backward && opts->score == HEED_SCORE_DOT && !opts->rotary;
     return arrays->dtype == HEED_BF16 && !tiles;
 }
 

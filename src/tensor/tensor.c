@@ -5,7 +5,8 @@
  * A tensor made here or wrapped is a root: contiguous, owner of its gradient. A view keeps its root
  * in `base` (never another view) and its first element's place in `offset`; its gradient is the
  * same place in the root's. So views need no records: what is added to a view's gradient is in the
- * root's already. */
+ * root's already. The parts of heed_split() are roots too, though their rows have gaps: their
+ * gradients lie in a block that all of them share. */
 #include "base/limits.h"
 #include "tensor/tape.h"
 
