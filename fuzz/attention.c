@@ -52,7 +52,8 @@ static int64_t dimension(struct source *s)
 
 static double real(struct source *s)
 {
-    static const double odd[] = {0, 0, 0, 0.5, 1, -1, 1e-3, 30, 1e300, INFINITY, -INFINITY, NAN};
+    static const double odd[] = {0, 0, 0, 0.5, 1, -1, 1e-3, 30, 1e300,
+                                 (double)INFINITY, -(double)INFINITY, (double)NAN};
     return odd[byte(s) % 12];
 }
 
