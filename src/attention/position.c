@@ -223,6 +223,8 @@ static heed_status temper_backward(heed_tape *tape, void *record)
     if (status == HEED_OK)
         status = temper_reduce(tape, &pass, blocks);
     hd_arena_release(hd_tape_scratch(tape), mark);
+    if (status == HEED_OK)
+        hd_grad_spent(tape, rec->y);
     return status;
 }
 

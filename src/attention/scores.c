@@ -19,7 +19,7 @@
 
 static char *at(const struct hd_score_rows *r, const void *base, int64_t index)
 {
-    return (char *)base + (int64_t)r->k->item_bytes * index;
+    return base ? (char *)base + (int64_t)r->k->item_bytes * index : NULL; /* of no width: maybe none */
 }
 
 static double get(const struct hd_score_rows *r, const void *row, int64_t i)
