@@ -51,12 +51,14 @@ bench-peers: build
 	tools/setup bench-peers
 	tools/bench-peers $(BUILD)/heed
 
-# A sanitizer's build has a folder of its own for each compiler.
+# A sanitizer's build has a folder of its own for each compiler. gcc 12 keeps what it watches after a
+# return at 32 bytes, where vectors of 64 need 64 and fault (its bug 110027), so only clang watches that.
+ASAN_RETURN := $(if $(findstring clang,$(CC)),1,0)
 asan: setup
 	[ -f build-asan/build.ninja ] || meson setup build-asan -Db_sanitize=address,undefined \
 	  -Db_lundef=false -Dbuildtype=debugoptimized
 	$(NINJA) -C build-asan
-	ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	ASAN_OPTIONS=detect_stack_use_after_return=$(ASAN_RETURN) UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	  meson test -C build-asan --print-errorlogs --timeout-multiplier 5 --no-suite house
 
 tsan: setup

@@ -419,8 +419,8 @@ def attentions(rng, dtype):
         new = lambda *dim: torch.randn(*dim, dtype=dtype)  # noqa: E731
         theta = {"bilinear": (H, D, D), "additive": (H, D), "features": (H, 4 * D)}.get(score)
         scale = {"cosine": 3.0, "euclid": 0.5 / D, "features": 0.7}.get(score, 0.0)
-        opts = Opts(score=SCORES.index(score), weight=int(silu), scale=scale, rotary=way, rotary_dims=dims,
-                             rotary_base=base)
+        opts = Opts(score=SCORES.index(score), weight=int(silu), scale=scale, rotary=way, rotary_dims=dims if way else 0,
+                    rotary_base=base if way else 0)
 
         def ours(h, q, k, v, theta, opts=opts):
             out = ctypes.POINTER(Tensor)()
