@@ -53,19 +53,22 @@ bench-peers: build
 
 # A sanitizer's build has a folder of its own for each compiler. gcc 12 keeps what it watches after a
 # return at 32 bytes, where vectors of 64 need 64 and fault (its bug 110027), so only clang watches that.
-ASAN_RETURN := $(if $(findstring clang,$(CC)),1,0)
+SANITIZED_BY := $(if $(findstring clang,$(CC)),-clang)
+ASAN_BUILD := build-asan$(SANITIZED_BY)
+TSAN_BUILD := build-tsan$(SANITIZED_BY)
+ASAN_RETURN := $(if $(SANITIZED_BY),1,0)
 asan: setup
-	[ -f build-asan/build.ninja ] || meson setup build-asan -Db_sanitize=address,undefined \
+	[ -f $(ASAN_BUILD)/build.ninja ] || meson setup $(ASAN_BUILD) -Db_sanitize=address,undefined \
 	  -Db_lundef=false -Dbuildtype=debugoptimized
-	$(NINJA) -C build-asan
+	$(NINJA) -C $(ASAN_BUILD)
 	ASAN_OPTIONS=detect_stack_use_after_return=$(ASAN_RETURN) UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-	  meson test -C build-asan --print-errorlogs --timeout-multiplier 5 --no-suite house
+	  meson test -C $(ASAN_BUILD) --print-errorlogs --timeout-multiplier 5 --no-suite house
 
 tsan: setup
-	[ -f build-tsan/build.ninja ] || meson setup build-tsan -Db_sanitize=thread -Db_lundef=false
-	$(NINJA) -C build-tsan
+	[ -f $(TSAN_BUILD)/build.ninja ] || meson setup $(TSAN_BUILD) -Db_sanitize=thread -Db_lundef=false
+	$(NINJA) -C $(TSAN_BUILD)
 	TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
-	  $(TSAN_RUN) meson test -C build-tsan --print-errorlogs --timeout-multiplier 10 --no-suite house
+	  $(TSAN_RUN) meson test -C $(TSAN_BUILD) --print-errorlogs --timeout-multiplier 10 --no-suite house
 
 fuzz:
 	tools/setup fuzz
@@ -80,4 +83,4 @@ install: build
 	[ -n "$(DESTDIR)" ] || ldconfig || true # so that the library is found at once
 
 clean:
-	rm -rf build build-asan build-tsan build-fuzz demo
+	rm -rf build build-asan* build-tsan* build-fuzz demo

@@ -21,7 +21,7 @@ static void put(void *x, size_t item, int64_t i, double value)
 
 static double get(const void *x, size_t item, int64_t i)
 {
-    return kc_get(x, item, (size_t)i);
+    return kc_get(x, item, (ptrdiff_t)i);
 }
 
 static int64_t below(int64_t n)

@@ -32,7 +32,8 @@ void kc_rows_release(void);
  * would matter whether a variant fuses), subnormal, or minus zero. */
 void kc_poison(void *row, size_t n, size_t item);
 
-static inline double kc_get(const void *row, size_t item, size_t i)
+/* i may lie before the row where a test has put something there. */
+static inline double kc_get(const void *row, size_t item, ptrdiff_t i)
 {
     return item == sizeof(float) ? (double)((const float *)row)[i] : ((const double *)row)[i];
 }

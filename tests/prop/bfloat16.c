@@ -41,21 +41,25 @@ static void test_threads_change_nothing(void **state)
         for (int i = 0; i < RESULTS; i++) {
             int64_t bytes = na_room(&c, results[i], 1);
             first[i] = malloc((size_t)bytes + 1);
-            if (i > 4)
+            if (i > 4 && bytes > 0)
                 memset((void *)results[i], 0, (size_t)bytes);
         }
         run(NULL, &c, &a, false), run(NULL, &c, &a, true);
         for (int i = 0; i < RESULTS; i++) {
-            memcpy(first[i], results[i], (size_t)na_room(&c, results[i], 1));
+            size_t bytes = (size_t)na_room(&c, results[i], 1);
+            if (bytes == 0)
+                continue; /* an array that is not there */
+            memcpy(first[i], results[i], bytes);
             if (i > 4)
-                memset((void *)results[i], 0, (size_t)na_room(&c, results[i], 1));
+                memset((void *)results[i], 0, bytes);
         }
         a.scratch_bytes = heed_attention_scratch_bytes(pool, &c.opts, &a, true);
         a.scratch = na_memory(&c, (size_t)a.scratch_bytes);
         memset(a.scratch, 0xFF, (size_t)a.scratch_bytes); /* NaN */
         run(pool, &c, &a, false), run(pool, &c, &a, true);
         for (int i = 0; i < RESULTS; i++) {
-            if (memcmp(first[i], results[i], (size_t)na_room(&c, results[i], 1))) {
+            size_t bytes = (size_t)na_room(&c, results[i], 1);
+            if (bytes > 0 && memcmp(first[i], results[i], bytes)) {
                 na_print(&c);
                 fail_msg("round %d: result %d differs on three threads", round, i);
             }
