@@ -18,6 +18,7 @@ typedef struct heed_engine heed_engine;
 typedef struct heed_engine_opts {
     bool must_exist; /* a missing folder is HEED_E_NOTFOUND instead of being made */
     int threads;     /* of the pool for a training, evaluation or explanation; 0: all processors */
+    int64_t memory_bytes; /* for what is kept at hand of users; 0: 64 MiB. Less costs time, never an answer */
     heed_clock clock;
     heed_log log;
     uint64_t reserved[4];
@@ -84,6 +85,91 @@ HEED_API HEED_CHECKED heed_status heed_engine_import(heed_engine *engine, heed_i
                                                      const char *path, const heed_import_opts *opts,
                                                      heed_import_report *report);
 
+/* ---- records: what comes in and goes out one by one */
+typedef enum heed_record {
+    HEED_RECORD_EVENT, /* one fact; DESIGN.md 5 and docs/API.md have the fields of each */
+    HEED_RECORD_ITEM,
+    HEED_RECORD_USER,
+    HEED_RECORDS
+} heed_record;
+
+/* A piece of input and what became of it. All zero but what, text and bytes is the ordinary case. */
+typedef struct heed_ingest {
+    heed_record what;
+    const char *text; /* NDJSON: one object a line */
+    size_t bytes;
+    bool document; /* it is JSON instead: one object, or an array of them (line: which element) */
+    bool merge;    /* items and users: what is not given stays; else it is forgotten */
+    /* Called for each record that was turned away (file is NULL), before the call returns. */
+    void (*reject)(void *context, const heed_reject *reject);
+    void *reject_context;
+    int64_t accepted, duplicate, rejected; /* out. Their sum is every record there was */
+} heed_ingest;
+
+/**
+ * Takes in pieces of records, several at once with one wait for the disk: whoever serves many callers
+ * hands over what has come in meanwhile. A record that makes no sense is turned away with its line
+ * and reason, and the others are kept. An event without `ts` is of now.
+ *
+ * Values   on HEED_OK all that was accepted is on disk, and the next feed knows it
+ * Errors   HEED_E_BUSY  another process is writing (after a wait of some seconds)
+ *          HEED_E_IO    the disk is full, or fails: nothing was taken in of pieces whose counts are 0
+ * Threads  locked: one call at a time writes, the others wait
+ * Cost     one transaction for each 20,000 records
+ */
+HEED_API HEED_CHECKED heed_status heed_engine_ingest(heed_engine *engine, heed_ingest *pieces,
+                                                     int count);
+
+/* Text that a call made; it ends in NUL, which `bytes` does not count. */
+typedef struct heed_text {
+    const char *text;
+    size_t bytes;
+} heed_text;
+HEED_API void heed_text_free(heed_text *text);
+
+/** One record as a JSON object, as it would be taken in again. HEED_E_NOTFOUND: no such id. */
+HEED_API HEED_CHECKED heed_status heed_engine_read(heed_engine *engine, heed_record what,
+                                                   const char *id, heed_text **out);
+
+typedef struct heed_list_opts {
+    const char *cursor; /* of the page before; NULL: from the beginning */
+    int n;              /* records of a page, up to 1,000; 0: 100 */
+    const char *user, *item; /* events: of this user, of this item; NULL: of all */
+    const char *kind;        /* events: of this kind */
+    uint64_t reserved[4];
+} heed_list_opts;
+/**
+ * A page of records as JSON: {"events"|"items"|"users": [...], "cursor": "..."}; the cursor is null on
+ * the last page. Items and users come in the order in which they were first named, events by user.
+ * Errors   HEED_E_ARG       the cursor is none, n is out of its range
+ *          HEED_E_NOTFOUND  the user or the item is not known
+ */
+HEED_API HEED_CHECKED heed_status heed_engine_list(heed_engine *engine, heed_record what,
+                                                   const heed_list_opts *opts, heed_text **out);
+
+/* Where long output goes, piece by piece; false ends the call with HEED_E_CANCELLED. */
+typedef struct heed_sink {
+    bool (*write)(void *context, const char *text, size_t bytes);
+    void *context;
+} heed_sink;
+/** All records of a kind as NDJSON, from one state of the store: what heed_engine_ingest() takes. */
+HEED_API HEED_CHECKED heed_status heed_engine_export(heed_engine *engine, heed_record what,
+                                                     const heed_sink *sink);
+
+/**
+ * An item is shown to nobody any more and what was said of it is forgotten (its number stays taken, so
+ * events on it stay valid); an event, by its id, is forgotten. A user is heed_engine_erase()d.
+ * Errors   HEED_E_NOTFOUND  no such id       HEED_E_ARG  what is a user
+ */
+HEED_API HEED_CHECKED heed_status heed_engine_remove(heed_engine *engine, heed_record what,
+                                                     const char *id);
+
+/**
+ * Takes notice of what other processes have changed, and puts aside what would be long to compute
+ * again. Whoever serves for days calls it about once a second, so that no request has to.
+ */
+HEED_API HEED_CHECKED heed_status heed_engine_refresh(heed_engine *engine);
+
 /* ---- train */
 typedef enum heed_recipe {
     HEED_RECIPE_DEFAULT, /* ligr */
@@ -109,6 +195,7 @@ typedef struct heed_train_opts {
     uint64_t seed;
     int threads; /* 0: the engine's */
     bool resume; /* go on from the last checkpoint of an interrupted run, if there is one */
+    bool only_better; /* keep the current model where the new one is worse on the same validation */
     heed_progress progress;
     uint64_t reserved[8];
 } heed_train_opts;
@@ -120,6 +207,8 @@ typedef struct heed_train_report {
     int64_t epochs, best_epoch, parameters, positions;
     double valid_ndcg10, train_seconds, positions_per_second, peak_rss_mib, loss;
     bool resumed;
+    bool kept_out;        /* only_better: it was worse, so the current model stays */
+    double rival_ndcg10;  /* only_better: the current model's on the same validation; else 0 */
 } heed_train_report;
 
 /**
@@ -190,7 +279,26 @@ typedef struct heed_feed_item {
     double score;
     const heed_reason *reasons; /* strongest first */
     int reason_count;
+    const char *source; /* how it came to be a candidate: "model", "popular", "trending", "fresh",
+                           "followed", "similar", "explore" */
+    double propensity;  /* the probability with which this policy showed this item in this place */
 } heed_feed_item;
+
+/* What kind of list is asked for. */
+typedef enum heed_feed_kind {
+    HEED_FEED_BEST,     /* for this reader, by whatever is known */
+    HEED_FEED_POPULAR,  /* what all readers look at, recent events counting more */
+    HEED_FEED_TRENDING, /* what they look at now more than they used to */
+    HEED_FEED_FRESH,    /* the newest */
+    HEED_FEED_SIMILAR,  /* like `item` */
+    HEED_FEED_KINDS
+} heed_feed_kind;
+
+/* An event of a reader who has no name, or none yet. */
+typedef struct heed_feed_visit {
+    const char *item;
+    heed_time ts; /* 0: now */
+} heed_feed_visit;
 
 typedef struct heed_feed_request {
     const char *user;
@@ -200,12 +308,23 @@ typedef struct heed_feed_request {
     const char *const *exclude; /* ids of items; unknown ones are passed over */
     int exclude_count;
     bool unrecorded; /* nobody is shown this answer: it is not kept in decisions.ndjson */
+    heed_feed_kind kind;
+    const char *item;      /* of HEED_FEED_SIMILAR */
+    const char *filter;    /* which items may be shown: docs/FILTERS.md; NULL: all */
+    const char *placement; /* where it will be shown; kept with the decision; NULL: nowhere named */
+    /* What an anonymous reader looked at, oldest first; goes after the user's own events where there
+     * is a user too, who may then be NULL. Nothing of it is kept. */
+    const heed_feed_visit *session;
+    int session_count;
+    /* The probability that one place of the lower half goes to chance, 0 to 1, so that what was never
+     * tried is; each item's propensity is in the answer and in the decision. */
+    double explore;
     uint64_t reserved[4];
 } heed_feed_request;
 
 /* One step of the pipeline and what it took. */
 typedef struct heed_feed_step {
-    const char *name; /* "history", "scores", "filter", "select", "diversify", "page", "record" */
+    const char *name; /* "history", "filter", "candidates", "diversify", "explore", "page", "record" */
     double us;
 } heed_feed_step;
 
@@ -224,7 +343,9 @@ typedef struct heed_feed {
  * What this user is best shown now. Whatever is missing (the user, a model, events, items), there is
  * an answer, and it says which policy gave it. Seen, hidden, turned away and excluded items are never
  * in it. Free it with heed_feed_free().
- * Errors   HEED_E_ARG  no user, or n or exclude_count is out of its range
+ * Errors   HEED_E_ARG       no user and no session; n, a count or explore is out of its range; the filter
+ *                           cannot be read (the message says at which byte)
+ *          HEED_E_NOTFOUND  HEED_FEED_SIMILAR: the item is not known
  */
 HEED_API HEED_CHECKED heed_status heed_engine_feed(heed_engine *engine,
                                                    const heed_feed_request *request,
