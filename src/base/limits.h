@@ -32,4 +32,20 @@
 #define HD_LSH_ROUNDS_MAX 64      /* each costs as much as the first; 8 are the most of the paper */
 #define HD_LSH_BUCKETS_MAX (1 << 20) /* chunks of 64 of 32 million positions */
 
+/* ---- heed serve, above HTTP */
+#define HD_INTAKE_WAITING_MAX 4096  /* bodies that wait for the disk: a second's worth of single events */
+#define HD_INTAKE_BYTES_MAX (256 << 20) /* of them together: what a machine of 1 GiB can spare */
+#define HD_INTAKE_GROUP_MAX 256     /* bodies that wait for the disk together: more gains nothing */
+#define HD_INTAKE_GROUP_BYTES (32 << 20) /* of them together, so that nobody waits long for a neighbour */
+#define HD_ERRORS_LISTED_MAX 100    /* bad records that an answer names; all are counted */
+#define HD_SESSION_VISITS_MAX 1000  /* of an anonymous reader in one request: no model looks further back */
+#define HD_FILTER_BYTES_MAX 8192    /* a filter: it may come in a URL */
+#define HD_JOBS_WAITING_MAX 16      /* jobs that wait for the one that runs: more is a mistake in a script */
+#define HD_JOBS_KEPT_MAX 100        /* jobs that are remembered, so that memory stays where it was */
+#define HD_KEYS_MAX 4096            /* keys in use: each is compared with what a caller shows */
+#define HD_KEY_NAME_BYTES_MAX 64    /* a key's name: it stands in each line of the access log */
+#define HD_ADDRESSES_MAX 4096       /* addresses whose rate is watched at once; a stranger takes the oldest's place */
+#define HD_AUDIT_LINES_MAX 1000     /* lines of the audit log in one answer */
+#define HD_AUDIT_TEXT_BYTES_MAX 512 /* who, what or to whom, in one of its lines */
+
 #endif
