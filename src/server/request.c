@@ -122,7 +122,7 @@ static void refuse_route(hd_exchange *x, const struct hd_route_match *match)
     if (hd_exchange_method(x) == HD_OPTIONS)
         hd_exchange_answer(x, 204, NULL, NULL, 0);
     else
-        refuse(x, 405, allow);
+        refuse(x, 405, "this path has other methods; Allow lists them");
 }
 
 static bool role_may(const struct hd_route *route, const struct hd_caller *caller)

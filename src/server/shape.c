@@ -259,9 +259,24 @@ static heed_status query_many(const struct hd_field *field, const hd_exchange *x
     return HEED_OK;
 }
 
+/* A name that means nothing is a mistake that would else go unseen. */
+static heed_status check_names(const struct hd_field *fields, const hd_exchange *x,
+                               const char **field)
+{
+    const char *name, *value;
+
+    for (int i = 0; hd_exchange_query_at(x, i, &name, &value); i++)
+        if (!fields || !find_field(fields, name)) {
+            *field = name;
+            return hd_fail(HEED_E_FORMAT, "%.60s: there is no such parameter", name);
+        }
+    return HEED_OK;
+}
+
 heed_status hd_shape_query(const struct hd_field *fields, const hd_exchange *x, hd_arena *arena,
                            void *out, const char **field)
 {
+    HD_TRY(check_names(fields, x, field));
     for (const struct hd_field *f = fields; f && f->name; f++) {
         void *at = (char *)out + f->at;
         const char *text = hd_exchange_query(x, f->name, 0);
