@@ -99,8 +99,8 @@ int64_t hd_select_fresh(const struct hd_catalogue *c, const uint8_t *out, int64_
 
 double hd_topic_similarity(const struct hd_catalogue *c, int32_t a, int32_t b)
 {
-    const int32_t *x = c->topic + c->topic_offset[a], *x_end = c->topic + c->topic_offset[a + 1];
-    const int32_t *y = c->topic + c->topic_offset[b], *y_end = c->topic + c->topic_offset[b + 1];
+    const int32_t *x = c->topic[a], *x_end = x + c->topic_count[a];
+    const int32_t *y = c->topic[b], *y_end = y + c->topic_count[b];
     int64_t all = (x_end - x) + (y_end - y), shared = 0;
 
     while (x < x_end && y < y_end) {

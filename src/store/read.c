@@ -81,6 +81,7 @@ static const char *column_text(sqlite3_stmt *s, int column)
 static struct hd_item_row item_row(sqlite3_stmt *s)
 {
     return (struct hd_item_row){
+        .id = column_text(s, 1),
         .title = column_text(s, 2),
         .text = column_text(s, 3),
         .tags = column_text(s, 4),
@@ -114,6 +115,7 @@ heed_status hd_store_get_item(hd_store *store, int32_t item, hd_arena *arena,
     int code = sqlite3_step(s);
     if (code == SQLITE_ROW) {
         struct hd_item_row found = item_row(s);
+        found.id = keep(arena, found.id, &status);
         found.title = keep(arena, found.title, &status);
         found.text = keep(arena, found.text, &status);
         found.tags = keep(arena, found.tags, &status);

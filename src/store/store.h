@@ -85,6 +85,7 @@ HEED_CHECKED heed_status hd_store_put_event(hd_store *store, const struct hd_eve
 
 /* What is said about an item. NULL and 0: not given. */
 struct hd_item_row {
+    const char *id; /* of hd_store_get_item() alone */
     const char *title, *text, *author, *url;
     const char *tags; /* a JSON array of texts */
     heed_time created, expires;
