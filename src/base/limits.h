@@ -13,7 +13,8 @@
 #define HD_TEXT_BYTES_MAX (1 << 19) /* an item's text */
 #define HD_TAGS_MAX 64              /* tags of one item */
 #define HD_URL_BYTES_MAX 8192       /* browsers take more, servers as a rule do not */
-#define HD_CONTEXT_BYTES_MAX 65536  /* `context` or `ext` of one event, as compact JSON */
+#define HD_CONTEXT_BYTES_MAX 65536  /* `context` or `ext` of one event, a user's `attributes`, as compact JSON */
+#define HD_MARKS_MAX 10000          /* what one user blocks and follows: each request looks at all of it */
 #define HD_POSITION_MAX 1000000     /* a place in a page; a feed that is longer is not a page */
 #define HD_FEATURES_MAX 32          /* named vectors of one item */
 #define HD_FEATURE_COUNT_MAX 8192   /* numbers in one of them */
