@@ -19,6 +19,7 @@ typedef struct heed_engine_opts {
     bool must_exist; /* a missing folder is HEED_E_NOTFOUND instead of being made */
     int threads;     /* of the pool for a training, evaluation or explanation; 0: all processors */
     int64_t memory_bytes; /* for what is kept at hand of users; 0: 64 MiB. Less costs time, never an answer */
+    bool discreet; /* errors name nobody but whom was asked for, and guess at no other user */
     heed_clock clock;
     heed_log log;
     uint64_t reserved[4];

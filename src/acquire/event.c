@@ -83,21 +83,6 @@ static heed_status parse_position(const hd_json *value, struct hd_event *e)
     return HEED_OK;
 }
 
-/* An object as compact JSON, kept apart: json-c writes the next one over it. */
-static heed_status parse_object(const char *field, const hd_json *value, hd_arena *arena,
-                                const char **out)
-{
-    enum hd_json_kind kind = hd_json_kind(value);
-
-    if (kind != HD_JSON_OBJECT)
-        return hd_fail(HEED_E_FORMAT, "%s: %s, not an object", field, hd_json_kind_name(kind));
-    const char *text = hd_json_compact(value);
-    if (text && strlen(text) > HD_CONTEXT_BYTES_MAX)
-        return hd_fail(HEED_E_RANGE, "%s: longer than %d bytes", field, HD_CONTEXT_BYTES_MAX);
-    *out = text ? hd_arena_strdup(arena, text) : NULL;
-    return *out ? HEED_OK : hd_fail(HEED_E_NOMEM, "%s: no memory", field);
-}
-
 static heed_status parse_member(const char *key, const hd_json *value, hd_arena *arena,
                                 struct hd_event *e)
 {
@@ -118,9 +103,9 @@ static heed_status parse_member(const char *key, const hd_json *value, hd_arena 
     if (strcmp(key, "position") == 0)
         return parse_position(value, e);
     if (strcmp(key, "context") == 0)
-        return parse_object(key, value, arena, &e->context);
+        return hd_field_object(key, value, arena, &e->context);
     if (strcmp(key, "ext") == 0)
-        return parse_object(key, value, arena, &e->ext);
+        return hd_field_object(key, value, arena, &e->ext);
     if (strcmp(key, "id") == 0 || strcmp(key, "decision") == 0) {
         HD_TRY(hd_field_id(key, value, arena, &span));
         *(key[0] == 'i' ? &e->id : &e->decision) = span.at;

@@ -33,7 +33,6 @@ struct delta {
     int64_t items, item_room;
     struct looked_at *event; /* new attention */
     int64_t events, event_room;
-    bool users;
 };
 
 struct ingesting {
@@ -108,6 +107,8 @@ static heed_status follow(heed_engine *engine, struct delta *d, const struct hd_
     }
     if (!engine->tally.loaded || engine->tally.seq != d->before.seq)
         return status;
+    if (status == HEED_OK)
+        status = hd_engine_learn_silent(engine);
     for (int64_t e = 0; status == HEED_OK && e < d->events; e++)
         if (!hd_engine_is_silent(engine, d->event[e].user))
             status = hd_tally_add(&engine->tally, d->event[e].item, d->event[e].ts);

@@ -346,6 +346,11 @@ heed_status hd_items_change(heed_engine *engine, const int32_t *item, int64_t co
     return HEED_OK;
 }
 
+bool hd_items_share_topics(const struct hd_items *a, const struct hd_items *b)
+{
+    return a->shelf->texts == b->shelf->texts;
+}
+
 bool hd_items_worn(const struct hd_items *items)
 {
     const struct hd_texts *t = items->shelf->texts;

@@ -58,6 +58,16 @@ heed_status hd_past_load(hd_store *store, struct hd_past *out)
     return HEED_OK;
 }
 
+heed_status hd_past_read(heed_engine *engine, struct hd_past *past)
+{
+    hd_store *store;
+
+    HD_TRY(hd_store_open(engine->folder, &(struct hd_store_opts){.must_exist = true}, &store));
+    heed_status status = hd_past_load(store, past);
+    hd_store_close(store);
+    return status;
+}
+
 void hd_past_clear(struct hd_past *past)
 {
     hd_store_histories_clear(&past->raw);

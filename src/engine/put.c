@@ -138,8 +138,8 @@ heed_status hd_put_user(struct hd_put *put, const struct hd_user *user, bool mer
                         bool *fresh)
 {
     struct hd_user_row row = {.attributes = user->attributes, .consent = user->consent}, old;
-    struct hd_mark_row *mark;
-    int64_t marks;
+    struct hd_mark_row *mark = NULL;
+    int64_t marks = 0;
     bool said, marked;
 
     HD_TRY(hd_store_intern_user(put->store, user->id.at, user->id.bytes, number, fresh));

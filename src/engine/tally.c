@@ -14,6 +14,7 @@
  * E is what F would be if the last day were like the two weeks before it, and sqrt(E) what chance
  * alone would move it by (Poisson), so trending is a number of standard deviations. */
 #include "acquire/event.h"
+#include "allocate/feed.h"
 #include "base/time.h"
 #include "engine/state.h"
 
@@ -27,8 +28,6 @@
 #define BASE_HALF_LIVES 256 /* of FAST_MS, after which the base moves: 2^256 is far from overflow */
 #define SUMMARY_SLOW "popular"
 #define SUMMARY_FAST "trending"
-#define POPULAR_AGE_NS INT64_C(1000000000) /* how old an answer may be where items are many */
-#define POPULAR_ITEMS_FEW 20000            /* so few are made anew at once */
 
 static heed_status tally_room(struct hd_tally *t, int64_t items)
 {
@@ -187,12 +186,12 @@ static heed_status popular_new(const struct hd_tally *t, struct hd_popular **out
         usual *= FAST_MS / SLOW_MS;
         p->trending[i] = (float)((now - usual) / sqrt(usual + 1));
     }
+    p->chart_count = hd_select_top(p->trending, NULL, t->items, HD_CHART_ITEMS, p->chart);
     *out = p;
     return HEED_OK;
 }
 
-/* Where items are many, what was made a moment ago is good enough: one event moves nothing there. */
-static bool still_good(const heed_engine *engine)
+static bool still_good(const heed_engine *engine, int64_t age_ns)
 {
     const struct hd_tally *t = &engine->tally;
 
@@ -200,23 +199,22 @@ static bool still_good(const heed_engine *engine)
         return false;
     if (engine->popular_seq == t->seq && engine->popular->items == t->items)
         return true;
-    return t->items > POPULAR_ITEMS_FEW &&
-           hd_monotonic_ns() - engine->popular_ns < POPULAR_AGE_NS;
+    return hd_monotonic_ns() - engine->popular_ns < age_ns;
 }
 
-heed_status hd_popular_take(heed_engine *engine, struct hd_popular **out)
+heed_status hd_popular_take(heed_engine *engine, int64_t age_ns, struct hd_popular **out)
 {
     struct hd_store_changes changes;
     struct hd_popular *fresh = NULL;
 
     HD_TRY(hd_store_changes(engine->store, &changes));
-    if (!engine->tally.loaded || (engine->tally.seq != changes.seq && !engine->kept_fresh)) {
+    if (!engine->kept_fresh && (!engine->tally.loaded || engine->tally.seq != changes.seq)) {
         struct hd_tally tally;
         HD_TRY(hd_tally_load(engine->store, &tally));
         hd_tally_clear(&engine->tally);
         engine->tally = tally;
     }
-    if (!still_good(engine)) {
+    if (!still_good(engine, age_ns)) {
         HD_TRY(popular_new(&engine->tally, &fresh));
         hd_popular_drop(engine->popular);
         engine->popular = fresh;
