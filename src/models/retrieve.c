@@ -30,6 +30,8 @@
 #include <string.h>
 
 #define BLOCK 2048 /* rows whose scores stay in the nearest cache between the two passes over them */
+#define AHEAD 16   /* rows that are fetched before they are needed */
+#define LINE 16    /* numbers in a line of the cache */
 #define STATE_MOST 1e30 /* of |q| norm: a logit near what a float can hold comes from a broken model */
 
 /* The last question, and the scratch of answering it. confined, with its reader. */
@@ -149,7 +151,7 @@ struct scan {
     struct hd_asked *asked;
     const struct hd_table_shelf *shelf;
     const uint8_t *out;
-    int64_t items, k, limit; /* limit: keys above which they are thinned out */
+    int64_t items, k, block, limit; /* limit: keys above which they are thinned out */
     float least;
 };
 
@@ -200,9 +202,19 @@ static heed_status scan_block(struct scan *s, const struct hd_table_rows *rows, 
     }
     if (a->keys > s->limit) {
         thin(s);
-        s->limit = s->limit < 2 * a->keys ? 2 * a->keys : s->limit; /* many are near each other */
+        int64_t least = a->keys + a->keys / 2; /* where many are near each other */
+        s->limit = s->limit < least ? least : s->limit;
     }
     return HEED_OK;
+}
+
+/* Until there are k keys everything is a hit, so the first blocks are small. */
+static int64_t next_block(struct scan *s, int64_t left)
+{
+    int64_t n = s->block < left ? s->block : left;
+
+    s->block = 2 * s->block < BLOCK ? 2 * s->block : BLOCK;
+    return n;
 }
 
 static heed_status scan(struct scan *s, const hd_retrieval *r)
@@ -213,14 +225,16 @@ static heed_status scan(struct scan *s, const hd_retrieval *r)
     double ref = -(double)INFINITY, sum = 0;
 
     a->keys = 0;
-    for (int64_t i = 0; i < known->count; i += BLOCK) {
-        int64_t n = known->count - i < BLOCK ? known->count - i : BLOCK;
+    for (int64_t i = 0, n; i < known->count; i += n) {
+        n = next_block(s, known->count - i);
         HD_TRY(scan_block(s, known, i, n));
         k->softmax_step(a->block, (size_t)n, &ref, &sum);
     }
     a->log_sum = ref + log(sum);
-    for (int64_t i = 0; i < cold->count; i += BLOCK)
-        HD_TRY(scan_block(s, cold, i, cold->count - i < BLOCK ? cold->count - i : BLOCK));
+    for (int64_t i = 0, n; i < cold->count; i += n) {
+        n = next_block(s, cold->count - i);
+        HD_TRY(scan_block(s, cold, i, n));
+    }
     thin(s);
     return HEED_OK;
 }
@@ -251,6 +265,16 @@ static float score_item(const struct hd_asked *a, const hd_retrieval *r, int32_t
     return score(a, (float)hd_kernels()->dot(a->state, row, (size_t)C), known ? a->memory[item] : 0);
 }
 
+/* Rows of followers lie anywhere: unasked for, each would be waited for alone. */
+static void fetch_row(const struct hd_table_shelf *s, int32_t item)
+{
+    const float *row = s->known.exact + item * s->model->config.dim;
+
+    for (int64_t c = 0; c < s->model->config.dim; c += LINE)
+        __builtin_prefetch(row + c);
+    __builtin_prefetch(row + s->model->config.dim - 1); /* it need not begin where a line does */
+}
+
 /* The candidates' keys, of scanned logits, become those of their scores; followers join them. */
 static heed_status score_candidates(const struct scan *s, const hd_retrieval *r)
 {
@@ -263,6 +287,8 @@ static heed_status score_candidates(const struct scan *s, const hd_retrieval *r)
     }
     for (int64_t i = 0; i < a->followers; i++) {
         int32_t item = a->follower[i];
+        if (i + AHEAD < a->followers)
+            fetch_row(r->shelf, a->follower[i + AHEAD]);
         if (item < s->items && !s->out[item])
             a->key[a->keys++] = hd_best_key(score_item(a, r, item), item);
     }
@@ -301,7 +327,7 @@ heed_status hd_retrieve(hd_sequence_reader *reader, const hd_retrieval *r,
     a->answered = false;
     HD_TRY(ask(reader, r, question));
     struct scan s = {.asked = a, .shelf = r->shelf, .out = out, .items = items_count, .k = k,
-                     .limit = 2 * k + BLOCK / 4, .least = k > 0 ? -INFINITY : INFINITY};
+                     .block = BLOCK / 16, .limit = k + k / 2 + BLOCK / 32, .least = k > 0 ? -INFINITY : INFINITY};
     HD_TRY(scan(&s, r));
     a->log_rest = (float)(log(fmax(1 - (double)a->share, (double)FLT_MIN)) - a->log_sum);
     HD_TRY(score_candidates(&s, r));
