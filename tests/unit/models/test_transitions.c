@@ -104,12 +104,12 @@ static void test_a_history_is_the_sum_of_its_parts(void **state)
         memset(out, 0, sizeof out);
         hd_transitions_add(&t, past, n, 1, out);
         int64_t most = hd_transitions_list(&t, past, n, NULL, NULL);
-        int64_t count = hd_transitions_list(&t, past, n, listed, followers), positive = 0;
+        int64_t found = hd_transitions_list(&t, past, n, listed, followers), positive = 0;
         assert_memory_equal(listed, out, sizeof out);
         for (int32_t v = 0; v < ITEMS; v++)
             positive += out[v] > 0;
-        assert_true(count == positive && count <= most);
-        for (int64_t i = 0; i < count; i++) {
+        assert_true(found == positive && found <= most);
+        for (int64_t i = 0; i < found; i++) {
             assert_true(listed[followers[i]] > 0);
             listed[followers[i]] = 0; /* once each */
         }
