@@ -130,8 +130,12 @@ static heed_status ask(hd_sequence_reader *reader, const hd_retrieval *r, const 
     struct hd_asked *a = reader->asked;
     const float *state;
 
-    HD_TRY(hd_sequence_state(model, reader->tape, &reader->rows, q->items, q->times, NULL, q->count,
-                             q->now, &state, &seen));
+    if (q->state)
+        HD_TRY(hd_sequence_state_ask(reader, q->state, q->items, q->times, q->count, q->now, &state,
+                                     &seen, NULL));
+    else
+        HD_TRY(hd_sequence_answer(model, reader->tape, &reader->rows, q->items, q->times, NULL,
+                                  q->count, q->now, &state, &seen));
     memcpy(a->state, state, (size_t)C * sizeof *state);
     double most = fmax(known->norm_most, cold->norm_most), squares = 0;
     double lost = fmax(known->lost_most, cold->lost_most), g = (double)(C + 1) * (double)FLT_EPSILON / 2;

@@ -21,7 +21,7 @@
 #ifndef HD_RETRIEVE_H
 #define HD_RETRIEVE_H
 
-#include "models/sequence.h"
+#include "models/sequence_state.h"
 
 #define HD_CONTENT_PRIOR 5.0 /* items that a topic's mean is damped by */
 
@@ -61,6 +61,7 @@ struct hd_question {
     const heed_time *times; /* or NULL */
     int64_t count;
     heed_time now;
+    hd_sequence_state *state; /* what is kept of this reader, brought up to the history; or NULL */
 };
 
 struct hd_scored {

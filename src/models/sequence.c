@@ -283,7 +283,7 @@ heed_status hd_sequence_check_history(const hd_sequence *model, const int32_t *i
 }
 
 /* The last `length` events as a batch of one. Returns how many there are. */
-static int64_t fill_window(const hd_sequence *model, struct hd_sequence_rows *rows,
+int64_t hd_sequence_window(const hd_sequence *model, struct hd_sequence_rows *rows,
                            const int32_t *items, const heed_time *times, const int32_t *places,
                            int64_t count, heed_time now)
 {
@@ -298,7 +298,7 @@ static int64_t fill_window(const hd_sequence *model, struct hd_sequence_rows *ro
     return n;
 }
 
-heed_status hd_sequence_state(const hd_sequence *model, heed_tape *tape,
+heed_status hd_sequence_answer(const hd_sequence *model, heed_tape *tape,
                               struct hd_sequence_rows *rows, const int32_t *items,
                               const heed_time *times, const int32_t *places, int64_t count,
                               heed_time now, const float **state, int64_t *seen)
@@ -306,7 +306,7 @@ heed_status hd_sequence_state(const hd_sequence *model, heed_tape *tape,
     heed_tensor *last;
 
     HD_TRY(hd_sequence_check_history(model, items, count));
-    *seen = fill_window(model, rows, items, times, places, count, now);
+    *seen = hd_sequence_window(model, rows, items, times, places, count, now);
     struct hd_sequence_batch batch = hd_sequence_rows_batch(rows);
     batch.last = true;
     heed_tape_reset(tape);
@@ -325,7 +325,7 @@ heed_status hd_sequence_parts(const hd_sequence *model, heed_tape *tape,
     const struct hd_kernels *k = hd_kernels();
     const float *last;
 
-    HD_TRY(hd_sequence_state(model, tape, rows, items, times, places, count, now, &last, &n));
+    HD_TRY(hd_sequence_answer(model, tape, rows, items, times, places, count, now, &last, &n));
     for (int64_t v = 0; v < V; v++)
         network[v] = (float)k->dot(last, model->output + v * C, (size_t)C);
     k->softmax(network, network, (size_t)V);
@@ -407,7 +407,7 @@ heed_status hd_sequence_attribute(hd_sequence_reader *reader, const int32_t *ite
     HD_TRY(hd_sequence_check_history(model, items, count));
     if (target < 0 || target >= c->items)
         return hd_fail(HEED_E_RANGE, "sequence: item %d is not below %" PRId64, target, c->items);
-    int64_t n = fill_window(model, &reader->rows, items, times, NULL, count, now);
+    int64_t n = hd_sequence_window(model, &reader->rows, items, times, NULL, count, now);
     struct hd_sequence_batch batch = hd_sequence_rows_batch(&reader->rows);
 
     heed_tape_reset(tape);

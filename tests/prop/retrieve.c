@@ -54,6 +54,7 @@ struct world {
     int32_t history[EVENTS_MAX];
     heed_time time[EVENTS_MAX];
     struct hd_question question;
+    hd_sequence_state *kept;
     uint8_t *out;
 };
 
@@ -117,7 +118,8 @@ static void give_question(struct world *w, heed_rng *rng)
         w->history[e] = any_event(rng, w->known);
         w->time[e] = 1000 * (e + below(rng, 100));
     }
-    w->question = (struct hd_question){w->history, below(rng, 2) ? w->time : NULL, n, 200000};
+    w->question = (struct hd_question){w->history, below(rng, 2) ? w->time : NULL, n, 200000,
+                                       below(rng, 2) ? w->kept : NULL};
     for (int64_t v = 0; v < w->items; v++)
         w->out[v] = (uint8_t)(odds == 4 ? 1 : odds > 0 && below(rng, 4) < odds);
 }
@@ -140,6 +142,7 @@ static void world_init(struct world *w, heed_rng *rng)
     assert_ok(hd_sequence_ready(w->model));
     heed_params_freeze(w->model->params, true);
     assert_ok(hd_sequence_reader_new(w->model, &w->reader));
+    assert_ok(hd_sequence_state_new(w->model, &w->kept));
     give_topics(w, rng);
     w->out = calloc((size_t)w->items, 1);
     give_question(w, rng);
@@ -147,6 +150,7 @@ static void world_init(struct world *w, heed_rng *rng)
 
 static void world_clear(struct world *w)
 {
+    hd_sequence_state_free(w->kept);
     hd_sequence_reader_free(w->reader);
     hd_sequence_free(w->model);
     free(w->topic_offset);

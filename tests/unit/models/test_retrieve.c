@@ -46,7 +46,7 @@ static hd_sequence *model_new(int64_t items)
     return model;
 }
 
-static const struct hd_question question = {history_item, NULL, 3, 0};
+static const struct hd_question question = {history_item, NULL, 3, 0, NULL};
 
 static void test_rows_of_content(void **state)
 {
@@ -117,7 +117,7 @@ static void test_refusals(void **state)
     assert_int_equal(hd_retrieve(reader, r, &q, out, ITEMS, -1, &pick, &found), HEED_E_ARG);
     q.count = 0;
     assert_int_equal(hd_retrieve(reader, r, &q, out, ITEMS, 1, &pick, &found), HEED_E_ARG);
-    q = (struct hd_question){unknown, NULL, 1, 0};
+    q = (struct hd_question){unknown, NULL, 1, 0, NULL};
     assert_int_equal(hd_retrieve(reader, r, &q, out, ITEMS, 1, &pick, &found), HEED_E_RANGE);
     assert_int_equal(hd_retrieve_score(reader, r, unknown, 1, &score), HEED_E_ARG);
     assert_ok(hd_retrieve(reader, r, &question, out, ITEMS, 0, NULL, &found));
