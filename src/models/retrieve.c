@@ -8,17 +8,19 @@
  *     |l - l'| <= |<q, x - x'>| + g |q||x| + g |q||x'| <= |q| (lost + 2 g norm) = E
  * with lost and norm the largest over the table of |x - x'| and of |x|, |x'|: known from when the table
  * was made, not estimated. (Sums of products are within g sum |q_c x_c|, and that is within
- * g |q||x| by Cauchy and Schwarz.) Let T be the k-th largest l' among the items that may be picked and
- * are not followers, those that the memory has a part for. At least k of them have l >= T - E, so
- * one with l' < T - 2 E has l < T - E and k others before it. A follower's score is above that of its
- * logit alone, so followers, who are scored exactly, can only take places away. Scores are rounded,
- * though, and items whose rounded scores are the same are ordered by number: two such logits are
- * within a few units in the last place of what makes up a score, which is below norm |q| plus the
- * logarithms of the number of items and of the least share, 128 at most. So what is kept is
- *     l' >= T - 2 B,    B = E + 2^-21 (128 + |q| norm).
- * B also bounds the error of the softmax's log sum exp, a mean of the errors of the logits.
- * While the scan is under way T is taken from the rows so far: it only rises, so what it drops is
- * dropped rightly. */
+ * g |q||x| by Cauchy and Schwarz.) A score grows with its logit, never faster than it, so scores of
+ * l' are within E of those of l, but for their rounding: a few units in the last place of what makes
+ * up a score, which is below |q| norm plus the logarithms of the number of items and of the least
+ * share, 128 at most. So they are within
+ *     B = E + 2^-21 (128 + |q| norm),
+ * which leaves room too for what rounds to the same score and is then ordered by number. Let T be
+ * the k-th largest of such approximate scores. At least k items have scores of T - B or more, so one
+ * below T - 2 B, whose score is below T - B, is not among the k best. That is used twice: among the
+ * items that the memory has no part in, whose order is that of their logits, while they are scanned
+ * (T of the rows so far only rises, so what it drops is dropped rightly); and among what is left of
+ * those and the followers, the items that the memory has a part in. What remains is scored exactly.
+ *
+ * B also bounds the error of the softmax's log sum exp, a mean of the errors of the logits. */
 #include "kernel/kernel.h"
 #include "kernel/scan.h"
 #include "models/best.h"
@@ -32,6 +34,7 @@
 #define BLOCK 2048 /* rows whose scores stay in the nearest cache between the two passes over them */
 #define AHEAD 16   /* rows that are fetched before they are needed */
 #define LINE 16    /* numbers in a line of the cache */
+#define PART_LEAST 1e-30F /* of the memory in a probability that is a normal float */
 #define STATE_MOST 1e30 /* of |q| norm: a logit near what a float can hold comes from a broken model */
 
 /* The last question, and the scratch of answering it. confined, with its reader. */
@@ -44,6 +47,7 @@ struct hd_asked {
     float share;    /* the memory's */
     float log_rest; /* log((1 - share) / sum exp) */
     float *memory;  /* (V): the memory's part of each item, 0 but for followers */
+    float *logit;   /* (V): as they were scanned */
     int32_t *follower;
     int64_t followers, follower_room;
     uint64_t *key, *spare; /* candidates, and as much room for sorting them */
@@ -59,6 +63,7 @@ void hd_asked_free(struct hd_asked *a)
         return;
     hd_free(a->state);
     hd_free(a->memory);
+    hd_free(a->logit);
     hd_free(a->follower);
     hd_free(a->key);
     hd_free(a->spare);
@@ -78,7 +83,8 @@ static heed_status asked_new(const struct hd_table_shelf *shelf, struct hd_asked
         return no_memory();
     a->state = hd_alloc((size_t)shelf->width, sizeof *a->state);
     a->memory = hd_alloc((size_t)shelf->known.count, sizeof *a->memory);
-    if (!a->state || !a->memory) {
+    a->logit = hd_alloc((size_t)shelf->known.count, sizeof *a->logit);
+    if (!a->state || !a->memory || !a->logit) {
         hd_asked_free(a);
         return no_memory();
     }
@@ -159,16 +165,16 @@ struct scan {
     float least;
 };
 
-/* Drops what is out of the window, once there are k. */
-static void thin(struct scan *s)
+/* Drops the keys that cannot be among the k best, once there are as many; returns the least score
+ * that is left in. */
+static float thin(struct hd_asked *a, int64_t k)
 {
-    struct hd_asked *a = s->asked;
-
-    if (a->keys < s->k || s->k == 0)
-        return;
-    float kth = hd_best_score(hd_best_nth(a->key, a->spare, a->keys, s->k));
-    s->least = (float)((double)kth - 2 * a->bound);
-    a->keys = hd_best_keep(a->key, a->keys, hd_best_key(s->least, INT32_MAX));
+    if (a->keys < k || k == 0)
+        return -INFINITY;
+    float kth = hd_best_score(hd_best_nth(a->key, a->spare, a->keys, k));
+    float least = (float)((double)kth - 2 * a->bound);
+    a->keys = hd_best_keep(a->key, a->keys, hd_best_key(least, INT32_MAX));
+    return least;
 }
 
 /* Which of n rows from `first` on must not be hit. */
@@ -186,26 +192,27 @@ static const uint8_t *hidden_rows(const struct scan *s, const struct hd_table_ro
     return hidden;
 }
 
+/* Makes keys of the rows whose scanned logits may matter. */
 static heed_status scan_block(struct scan *s, const struct hd_table_rows *rows, int64_t first,
-                              int64_t n)
+                              int64_t n, float *logit)
 {
     const struct hd_scan_kernels *k = hd_scan_kernels();
     const struct hd_table_shelf *shelf = s->shelf;
     struct hd_asked *a = s->asked;
     int64_t row = shelf->width / 2;
 
-    k->dot_rows(a->block, a->state, rows->woven + first * row, row, n, shelf->width);
-    int64_t hits = k->at_least(a->hit, a->block, hidden_rows(s, rows, first, n), n, s->least);
+    k->dot_rows(logit, a->state, rows->woven + first * row, row, n, shelf->width);
+    int64_t hits = k->at_least(a->hit, logit, hidden_rows(s, rows, first, n), n, s->least);
     HD_TRY(keys_reserve(a, a->keys + hits));
     for (int64_t i = 0; i < hits; i++) {
         int64_t at = first + a->hit[i];
         int32_t item = rows->item ? rows->item[at] : (int32_t)at;
         bool own = rows->item || (a->memory[item] == 0 && !shelf->quiet[item]);
-        a->key[a->keys] = hd_best_key(a->block[a->hit[i]], item);
+        a->key[a->keys] = hd_best_key(logit[a->hit[i]], item);
         a->keys += own;
     }
     if (a->keys > s->limit) {
-        thin(s);
+        s->least = thin(a, s->k);
         int64_t least = a->keys + a->keys / 2; /* where many are near each other */
         s->limit = s->limit < least ? least : s->limit;
     }
@@ -231,31 +238,33 @@ static heed_status scan(struct scan *s, const hd_retrieval *r)
     a->keys = 0;
     for (int64_t i = 0, n; i < known->count; i += n) {
         n = next_block(s, known->count - i);
-        HD_TRY(scan_block(s, known, i, n));
+        HD_TRY(scan_block(s, known, i, n, a->logit + i));
+        memcpy(a->block, a->logit + i, (size_t)n * sizeof *a->block);
         k->softmax_step(a->block, (size_t)n, &ref, &sum);
     }
     a->log_sum = ref + log(sum);
     for (int64_t i = 0, n; i < cold->count; i += n) {
         n = next_block(s, cold->count - i);
-        HD_TRY(scan_block(s, cold, i, n));
+        HD_TRY(scan_block(s, cold, i, n, a->block));
     }
-    thin(s);
+    thin(a, s->k);
     return HEED_OK;
 }
 
-/* ---- exact scores */
+/* ---- scores */
 
 /* log((1 - share) exp(l) / sum exp + share memory), of which the first alone is taken in logarithms:
  * it may be below what a float can hold. A share of 1 leaves it FLT_MIN, so that it still orders what
  * the memory does not know. */
 static float score(const struct hd_asked *a, float logit, float memory)
 {
-    float alone = a->log_rest + logit, both;
+    float alone = a->log_rest + logit, part = a->share * memory;
 
     if (memory == 0)
         return alone;
-    both = expf(alone) + a->share * memory;
-    return both >= FLT_MIN ? logf(both) : alone;
+    if (part > PART_LEAST)
+        return logf(expf(alone) + part);
+    return (float)log(exp((double)alone) + (double)a->share * (double)memory);
 }
 
 static float score_item(const struct hd_asked *a, const hd_retrieval *r, int32_t item)
@@ -269,34 +278,42 @@ static float score_item(const struct hd_asked *a, const hd_retrieval *r, int32_t
     return score(a, (float)hd_kernels()->dot(a->state, row, (size_t)C), known ? a->memory[item] : 0);
 }
 
-/* Rows of followers lie anywhere: unasked for, each would be waited for alone. */
-static void fetch_row(const struct hd_table_shelf *s, int32_t item)
-{
-    const float *row = s->known.exact + item * s->model->config.dim;
-
-    for (int64_t c = 0; c < s->model->config.dim; c += LINE)
-        __builtin_prefetch(row + c);
-    __builtin_prefetch(row + s->model->config.dim - 1); /* it need not begin where a line does */
-}
-
-/* The candidates' keys, of scanned logits, become those of their scores; followers join them. */
-static heed_status score_candidates(const struct scan *s, const hd_retrieval *r)
+/* The candidates' keys, of scanned logits, become those of approximate scores; followers join them. */
+static heed_status join_followers(const struct scan *s)
 {
     struct hd_asked *a = s->asked;
 
     HD_TRY(keys_reserve(a, a->keys + a->followers));
-    for (int64_t i = 0; i < a->keys; i++) {
-        int32_t item = hd_best_item(a->key[i]);
-        a->key[i] = hd_best_key(score_item(a, r, item), item);
-    }
+    for (int64_t i = 0; i < a->keys; i++)
+        a->key[i] = hd_best_key(score(a, hd_best_score(a->key[i]), 0), hd_best_item(a->key[i]));
     for (int64_t i = 0; i < a->followers; i++) {
         int32_t item = a->follower[i];
-        if (i + AHEAD < a->followers)
-            fetch_row(r->shelf, a->follower[i + AHEAD]);
         if (item < s->items && !s->out[item])
-            a->key[a->keys++] = hd_best_key(score_item(a, r, item), item);
+            a->key[a->keys++] = hd_best_key(score(a, a->logit[item], a->memory[item]), item);
     }
     return HEED_OK;
+}
+
+/* Rows of candidates lie anywhere: unasked for, each would be waited for alone. */
+static void fetch_row(const struct hd_table_shelf *s, int32_t item)
+{
+    int64_t C = s->model->config.dim;
+
+    if (item >= s->known.count)
+        return;
+    for (int64_t c = 0; c < C; c += LINE)
+        __builtin_prefetch(s->known.exact + item * C + c);
+    __builtin_prefetch(s->known.exact + item * C + C - 1); /* it need not begin where a line does */
+}
+
+static void score_exactly(struct hd_asked *a, const hd_retrieval *r)
+{
+    for (int64_t i = 0; i < a->keys; i++) {
+        int32_t item = hd_best_item(a->key[i]);
+        if (i + AHEAD < a->keys)
+            fetch_row(r->shelf, hd_best_item(a->key[i + AHEAD]));
+        a->key[i] = hd_best_key(score_item(a, r, item), item);
+    }
 }
 
 static int64_t pick(struct hd_asked *a, int64_t k, struct hd_scored *picks)
@@ -334,7 +351,9 @@ heed_status hd_retrieve(hd_sequence_reader *reader, const hd_retrieval *r,
                      .block = BLOCK / 16, .limit = k + k / 2 + BLOCK / 32, .least = k > 0 ? -INFINITY : INFINITY};
     HD_TRY(scan(&s, r));
     a->log_rest = (float)(log(fmax(1 - (double)a->share, (double)FLT_MIN)) - a->log_sum);
-    HD_TRY(score_candidates(&s, r));
+    HD_TRY(join_followers(&s));
+    thin(a, k);
+    score_exactly(a, r);
     a->answered = true;
     *found = pick(a, k, picks);
     return HEED_OK;
