@@ -128,7 +128,7 @@ static heed_status find_followers(struct hd_asked *a, const hd_sequence *model, 
     return HEED_OK;
 }
 
-static heed_status ask(hd_sequence_reader *reader, const hd_retrieval *r, const struct hd_question *q)
+static heed_status ask(hd_sequence_reader *reader, const hd_retrieval *r, const struct hd_ask *q)
 {
     const struct hd_table_rows *known = &r->shelf->known, *cold = &r->cold;
     const hd_sequence *model = reader->model;
@@ -336,7 +336,7 @@ static heed_status check_table(const hd_sequence_reader *reader, const hd_retrie
 }
 
 heed_status hd_retrieve(hd_sequence_reader *reader, const hd_retrieval *r,
-                        const struct hd_question *question, const uint8_t *out, int64_t items_count,
+                        const struct hd_ask *question, const uint8_t *out, int64_t items_count,
                         int64_t k, struct hd_scored *picks, int64_t *found)
 {
     HD_TRY(check_table(reader, r));

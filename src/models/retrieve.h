@@ -29,8 +29,8 @@
  * topic[topic_offset[v]] .. topic[topic_offset[v + 1] - 1]. As in struct hd_catalogue. */
 struct hd_content {
     int64_t items;
-    const int64_t *topic_offset; /* items + 1 */
-    const int32_t *topic;
+    const int32_t *const *topic; /* items */
+    const int32_t *topic_count;  /* items */
 };
 
 /* The table of a model and of the items beside it. immutable; borrows the model. */
@@ -56,7 +56,7 @@ int64_t hd_retrieval_cold(const hd_retrieval *r);
 uint64_t hd_retrieval_bytes(const hd_retrieval *r);
 
 /* What a feed asks with: as in hd_sequence_score(). */
-struct hd_question {
+struct hd_ask {
     const int32_t *items;
     const heed_time *times; /* or NULL */
     int64_t count;
@@ -81,7 +81,7 @@ struct hd_scored {
  *          HEED_E_FORMAT  the model's state is not finite
  *          HEED_E_NOMEM   the reader's scratch cannot grow; once warm it does not */
 HEED_CHECKED heed_status hd_retrieve(hd_sequence_reader *reader, const hd_retrieval *r,
-                                     const struct hd_question *question, const uint8_t *out,
+                                     const struct hd_ask *question, const uint8_t *out,
                                      int64_t items_count, int64_t k, struct hd_scored *picks,
                                      int64_t *found);
 

@@ -62,8 +62,8 @@ static heed_status rows_init(struct hd_table_rows *rows, hd_arena *arena, int64_
 
 static int64_t topics_of(const struct hd_content *content, int64_t v, const int32_t **topic)
 {
-    *topic = content->topic + content->topic_offset[v];
-    return content->topic_offset[v + 1] - content->topic_offset[v];
+    *topic = content->topic[v];
+    return content->topic_count[v];
 }
 
 /* Items that the memory has never seen before or after another had, as far as it remembers, no event
@@ -97,8 +97,9 @@ static int64_t topics_count(const struct hd_content *content, int64_t V)
 {
     int32_t most = -1;
 
-    for (int64_t i = content->topic_offset[0]; i < content->topic_offset[V]; i++)
-        most = content->topic[i] > most ? content->topic[i] : most;
+    for (int64_t v = 0; v < V; v++)
+        for (int32_t i = 0; i < content->topic_count[v]; i++)
+            most = content->topic[v][i] > most ? content->topic[v][i] : most;
     return (int64_t)most + 1;
 }
 

@@ -48,12 +48,13 @@ struct world {
     hd_sequence *model;
     hd_sequence_reader *reader;
     int64_t known, items;
-    int64_t *topic_offset;
+    const int32_t **topic_row;
+    int32_t *topic_count;
     int32_t *topic;
     struct hd_content content;
     int32_t history[EVENTS_MAX];
     heed_time time[EVENTS_MAX];
-    struct hd_question question;
+    struct hd_ask question;
     hd_sequence_state *kept;
     uint8_t *out;
 };
@@ -97,17 +98,19 @@ static void give_rows(struct world *w, heed_rng *rng)
 
 static void give_topics(struct world *w, heed_rng *rng)
 {
-    w->topic_offset = calloc((size_t)w->items + 1, sizeof *w->topic_offset);
+    w->topic_row = calloc((size_t)w->items + 1, sizeof *w->topic_row);
+    w->topic_count = calloc((size_t)w->items + 1, sizeof *w->topic_count);
     w->topic = calloc((size_t)w->items * TOPICS + 1, sizeof *w->topic);
     int64_t odds = 1 + below(rng, 12);
     for (int64_t v = 0; v < w->items; v++) {
-        int64_t at = w->topic_offset[v];
+        int32_t *row = w->topic + v * TOPICS;
+        w->topic_row[v] = row;
         for (int32_t t = 0; t < TOPICS; t++)
             if (below(rng, odds) == 0)
-                w->topic[at++] = t + (v >= w->known && below(rng, 9) == 0 ? TOPICS : 0);
-        w->topic_offset[v + 1] = at;
+                row[w->topic_count[v]++] =
+                    t + (v >= w->known && below(rng, 9) == 0 ? TOPICS : 0);
     }
-    w->content = (struct hd_content){w->items, w->topic_offset, w->topic};
+    w->content = (struct hd_content){w->items, w->topic_row, w->topic_count};
 }
 
 static void give_question(struct world *w, heed_rng *rng)
@@ -118,7 +121,7 @@ static void give_question(struct world *w, heed_rng *rng)
         w->history[e] = any_event(rng, w->known);
         w->time[e] = 1000 * (e + below(rng, 100));
     }
-    w->question = (struct hd_question){w->history, below(rng, 2) ? w->time : NULL, n, 200000,
+    w->question = (struct hd_ask){w->history, below(rng, 2) ? w->time : NULL, n, 200000,
                                        below(rng, 2) ? w->kept : NULL};
     for (int64_t v = 0; v < w->items; v++)
         w->out[v] = (uint8_t)(odds == 4 ? 1 : odds > 0 && below(rng, 4) < odds);
@@ -153,7 +156,8 @@ static void world_clear(struct world *w)
     hd_sequence_state_free(w->kept);
     hd_sequence_reader_free(w->reader);
     hd_sequence_free(w->model);
-    free(w->topic_offset);
+    free(w->topic_row);
+    free(w->topic_count);
     free(w->topic);
     free(w->out);
 }
@@ -206,7 +210,7 @@ static void check_picks(struct world *w, const hd_retrieval *r, int64_t items, i
 /* Of an item of the model, unless content stands in for it. */
 static void check_scores(struct world *w, const hd_retrieval *r)
 {
-    const struct hd_question *q = &w->question;
+    const struct hd_ask *q = &w->question;
     float *scores = malloc((size_t)w->known * sizeof *scores), score;
     const struct hd_transitions *t = &w->model->memory;
     uint8_t *met = calloc((size_t)w->known, 1);
@@ -217,7 +221,7 @@ static void check_scores(struct world *w, const hd_retrieval *r)
     assert_ok(hd_sequence_score(w->reader, q->items, q->times, NULL, q->count, q->now, scores));
     for (int32_t v = 0; v < w->known; v++) {
         bool quiet = t->offset && t->offset[w->known] > 0 && !met[v] &&
-                     t->offset[v] == t->offset[v + 1] && w->topic_offset[v] < w->topic_offset[v + 1];
+                     t->offset[v] == t->offset[v + 1] && w->topic_count[v] > 0;
         cold += quiet;
         assert_ok(hd_retrieve_score(w->reader, r, &v, 1, &score));
         if (!quiet && !(fabs(fmax((double)score, log((double)FLT_MIN)) - (double)scores[v]) <=

@@ -26,9 +26,11 @@ static void assert_ok(heed_status status)
 /* Items 0 to 4 were looked at, item 5 never was. Topics 0 and 1; 6 to 9 came after the model. */
 static const int64_t history_offset[] = {0, 5, 9};
 static const int32_t history_item[] = {0, 1, 2, 3, 4, 4, 3, 2, 1};
-static const int64_t topic_offset[ITEMS + 1] = {0, 1, 2, 3, 5, 5, 6, 7, 9, 9, 10};
-static const int32_t topic[] = {0, 0, 0, 0, 1, 1, 0, 0, 1, 7};
-static const struct hd_content content = {ITEMS, topic_offset, topic};
+static const int32_t numbers[] = {0, 1, 7};
+static const int32_t *const topic[ITEMS] = {numbers, numbers, numbers, numbers, NULL, numbers + 1,
+                                            numbers, numbers, NULL,    numbers + 2};
+static const int32_t topic_count[ITEMS] = {1, 1, 1, 2, 0, 1, 1, 2, 0, 1};
+static const struct hd_content content = {ITEMS, topic, topic_count};
 
 static hd_sequence *model_new(int64_t items)
 {
@@ -46,7 +48,7 @@ static hd_sequence *model_new(int64_t items)
     return model;
 }
 
-static const struct hd_question question = {history_item, NULL, 3, 0, NULL};
+static const struct hd_ask question = {history_item, NULL, 3, 0, NULL};
 
 static void test_rows_of_content(void **state)
 {
@@ -102,7 +104,7 @@ static void test_refusals(void **state)
     static const int32_t unknown[] = {KNOWN, -1, ITEMS};
     struct hd_scored pick;
     struct hd_content few = content;
-    struct hd_question q = question;
+    struct hd_ask q = question;
     float score;
     int64_t found;
 
@@ -117,7 +119,7 @@ static void test_refusals(void **state)
     assert_int_equal(hd_retrieve(reader, r, &q, out, ITEMS, -1, &pick, &found), HEED_E_ARG);
     q.count = 0;
     assert_int_equal(hd_retrieve(reader, r, &q, out, ITEMS, 1, &pick, &found), HEED_E_ARG);
-    q = (struct hd_question){unknown, NULL, 1, 0, NULL};
+    q = (struct hd_ask){unknown, NULL, 1, 0, NULL};
     assert_int_equal(hd_retrieve(reader, r, &q, out, ITEMS, 1, &pick, &found), HEED_E_RANGE);
     assert_int_equal(hd_retrieve_score(reader, r, unknown, 1, &score), HEED_E_ARG);
     assert_ok(hd_retrieve(reader, r, &question, out, ITEMS, 0, NULL, &found));
