@@ -22,6 +22,10 @@
 #define HD_DWELL_MS_MAX INT64_C(86400000)       /* a day: nobody looks longer at one thing */
 #define HD_FEED_ITEMS_MAX 1000   /* items of one answer: a page, and room to scroll */
 #define HD_EXCLUDE_MAX 100000    /* items that one request may exclude by name */
+#define HD_FILTER_BYTES_MAX (1 << 18) /* one filter: a list of ten thousand ids of ordinary length */
+#define HD_FILTER_LIST_MAX 10000 /* texts of one list: candidates that somebody else has chosen */
+#define HD_FILTER_TERMS_MAX 64   /* conditions of a filter: each may be asked of every item */
+#define HD_FILTER_DEPTH_MAX 32   /* parentheses in parentheses: parsing and printing go as deep */
 #define HD_SHOW_WORDS_MAX 256    /* words of a text whose attention is shown: maps grow with the square */
 #define HD_HEADER_BYTES_MAX (16 << 20)          /* JSON header of a model file */
 #define HD_TENSORS_MAX 65536                    /* tensors in a model file */
