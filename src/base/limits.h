@@ -26,6 +26,9 @@
 #define HD_FILTER_LIST_MAX 10000 /* texts of one list: candidates that somebody else has chosen */
 #define HD_FILTER_TERMS_MAX 64   /* conditions of a filter: each may be asked of every item */
 #define HD_FILTER_DEPTH_MAX 32   /* parentheses in parentheses: parsing and printing go as deep */
+#define HD_GORSE_FEEDBACK_MAX 10000 /* of a user or an item in one answer: Gorse's lists have no pages */
+#define HD_GORSE_CATEGORIES_MAX 16  /* that a recommendation must have all at once */
+#define HD_GORSE_DELAY_MS_MAX INT64_C(31536000000) /* of a write-back: a year */
 #define HD_SHOW_WORDS_MAX 256    /* words of a text whose attention is shown: maps grow with the square */
 #define HD_HEADER_BYTES_MAX (16 << 20)          /* JSON header of a model file */
 #define HD_TENSORS_MAX 65536                    /* tensors in a model file */
