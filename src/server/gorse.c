@@ -382,7 +382,7 @@ static const struct hd_field visit_fields[] = {
     {"UserId", HD_IS_TEXT, HD_OR_NULL},
     {"Value", HD_IS_NUMBER, HD_OR_NULL},
     {"Timestamp", HD_IS_TEXT, HD_OR_NULL},
-    {"Labels", HD_IS_MAP, HD_OR_NULL},
+    {"Labels", HD_IS_ANYTHING, HD_OR_NULL},
     {"Comment", HD_IS_TEXT, HD_OR_NULL},
     {0},
 };
@@ -426,10 +426,10 @@ static const struct hd_field list_query[] = {
 };
 
 #define SCORES \
-    .query = list_query, .answers = {{200, .shape = &score_shape, .help = "best first", .array = true}}
+    .query = list_query, .answers = {{200, .shape = &score_shape, .help = "best first", .many = true}}
 #define IDS \
     .query = recommend_query, \
-    .answers = {{200, .media_type = "application/json", \
+    .answers = {{200, .media_type = "application/json", .many = true, \
                  .help = "ids, best first; with X-API-Version: 2 a GorseScore of each"}}
 #define HEALTH .answers = {{200, .shape = &health_shape, .help = "it is well"}}
 

@@ -6,15 +6,13 @@
  * engine.
  *
  *     gorse.c          recommendations, health
- *     gorse_records.c  users, items, feedback: in and out
+ *     gorse_records.c  users and items, in and out
+ *     gorse_feedback.c feedback, in and out
  *     gorse_convert.c  one record's JSON, both ways */
 #ifndef HD_GORSE_H
 #define HD_GORSE_H
 
 #include "server/request.h"
-
-extern const struct hd_route_table hd_routes_gorse;
-extern const struct hd_route_table hd_routes_gorse_records;
 
 /* One feedback. Texts belong to the document or the arena. */
 struct hd_gorse_feedback {
@@ -79,10 +77,49 @@ struct hd_gorse_query {
 };
 /* The query by the route's table; n is 1 to HD_FEED_ITEMS_MAX. */
 HEED_CHECKED heed_status hd_gorse_query(struct hd_request *r, struct hd_gorse_query *query);
+
+/* ---- records, in gorse_records.c */
+
+/* Puts one record of a body into the document for the engine. */
+typedef heed_status (*hd_gorse_put)(struct hd_request *r, struct hd_json_writer *w,
+                                    const hd_json *json);
+/* The body is a list of records, or one; `before` (or NULL) is called for each once all make sense. */
+HEED_CHECKED heed_status hd_gorse_post(struct hd_request *r, heed_record what, hd_gorse_put put,
+                                       heed_status (*before)(struct hd_request *, const hd_json *));
+HEED_CHECKED heed_status hd_gorse_answer_affected(hd_exchange *x, int64_t rows);
+/* A page of the engine's. Of an unknown user or item there is an empty one, as Gorse has it. */
+HEED_CHECKED heed_status hd_gorse_read_page(struct hd_request *r, heed_record what,
+                                            const heed_list_opts *opts, hd_json **page);
+/* Puts the records of a page; those of feedback only of `type`, where it is not NULL. */
+typedef void (*hd_gorse_put_page)(struct hd_json_writer *w, const hd_json *page, const char *type);
+HEED_CHECKED heed_status hd_gorse_list(struct hd_request *r, heed_record what, const char *type,
+                                       hd_gorse_put_page put);
+
+/* ---- rows of the tables */
+
+extern const struct hd_shape hd_shape_gorse_affected;
+extern const struct hd_field hd_gorse_page_query[];
+
 #define HD_GORSE_AT(field) .at = offsetof(struct hd_gorse_query, field)
 #define HD_GORSE_N                                                                           \
     {                                                                                        \
         "n", HD_IS_INT, HD_GORSE_AT(n), .most = INT32_MAX, .help = "how many; 10, 1000 at most" \
     }
+
+#define HD_GORSE_CURSOR \
+    {"cursor", HD_IS_TEXT, HD_GORSE_AT(cursor), .most = 2048, .help = "of the page before"}
+#define HD_GORSE_PAGE(of, title, what)                                                         \
+    static const struct hd_field of##_page_fields[] = {                                     \
+        {"Cursor", HD_IS_TEXT, HD_NEEDED, .help = "asks for the next page; empty on the last"}, \
+        {what, HD_IS_SHAPE, HD_MANY | HD_NEEDED, .shape = &of##_shape},                     \
+        {0},                                                                                \
+    };                                                                                      \
+    static const struct hd_shape of##_page_shape = {title, of##_page_fields, 0, NULL}
+#define HD_GORSE_TAKES(shape_) .body_kind = HD_BODY_RECORDS, .body = &shape_
+#define HD_GORSE_TAKES_ONE(shape_) .body_kind = HD_BODY_JSON, .body = &shape_
+#define HD_GORSE_GIVES(shape_) .answers = {{.status = 200, .shape = &shape_, .help = "as Gorse has it"}}
+#define HD_GORSE_GIVES_MANY(shape_) \
+    .answers = {{.status = 200, .shape = &shape_, .help = "as Gorse has it", .many = true}}
+#define HD_GORSE_AFFECTED HD_GORSE_GIVES(hd_shape_gorse_affected)
 
 #endif
