@@ -54,16 +54,16 @@ struct clock_parts {
 /* 2022-02-24, 2022/2/24, 20220224 or 2/24/2022; how many characters it took, 0 for none of them. */
 static int read_date(const char *text, struct clock_parts *t)
 {
+    size_t digits = strspn(text, "0123456789");
     int used = 0;
 
-    if (sscanf(text, "%4d-%2d-%2d%n", &t->year, &t->month, &t->day, &used) == 3 && used > 0)
+    if (digits == 4 &&
+        (sscanf(text, "%4d-%2d-%2d%n", &t->year, &t->month, &t->day, &used) == 3 ||
+         sscanf(text, "%4d/%2d/%2d%n", &t->year, &t->month, &t->day, &used) == 3))
         return used;
-    if (sscanf(text, "%4d/%2d/%2d%n", &t->year, &t->month, &t->day, &used) == 3 && used > 0)
+    if (digits == 8 && sscanf(text, "%4d%2d%2d%n", &t->year, &t->month, &t->day, &used) == 3)
         return used;
-    if (strspn(text, "0123456789") == 8 &&
-        sscanf(text, "%4d%2d%2d%n", &t->year, &t->month, &t->day, &used) == 3)
-        return used;
-    if (sscanf(text, "%2d/%2d/%4d%n", &t->month, &t->day, &t->year, &used) == 3)
+    if (digits < 3 && sscanf(text, "%2d/%2d/%4d%n", &t->month, &t->day, &t->year, &used) == 3)
         return used;
     return 0;
 }
