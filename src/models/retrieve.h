@@ -26,7 +26,7 @@
 #define HD_CONTENT_PRIOR 5.0 /* items that a topic's mean is damped by */
 
 /* What items are about, as numbers of topics (tags, authors), each once in an item: item v's are
- * topic[topic_offset[v]] .. topic[topic_offset[v + 1] - 1]. As in struct hd_catalogue. */
+ * topic[v][0 .. topic_count[v] - 1]. As in struct hd_catalogue. */
 struct hd_content {
     int64_t items;
     const int32_t *const *topic; /* items */

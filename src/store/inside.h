@@ -71,7 +71,15 @@
                    "ORDER BY ts_ms DESC, seq DESC LIMIT ?3")                                     \
     X(PUT_MODEL, "INSERT INTO model (name, file, description, made_ms) VALUES (?1, ?2, ?3, ?4) " \
                  "ON CONFLICT (name) DO UPDATE SET file = ?2, description = ?3, made_ms = ?4")   \
-    X(GET_MODEL, "SELECT name, file, description, made_ms FROM model WHERE name = ?1")
+    X(GET_MODEL, "SELECT name, file, description, made_ms FROM model WHERE name = ?1")           \
+    X(EACH_MODEL, "SELECT name, file, description, made_ms FROM model ORDER BY name")            \
+    X(PUT_KEY, "INSERT INTO api_key (name, role, account, hash, per_second, per_day, made_ms) "  \
+               "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING")                     \
+    X(REVOKE_KEY, "UPDATE api_key SET revoked_ms = ?2 WHERE name = ?1 AND revoked_ms = 0")       \
+    X(EACH_KEY, "SELECT number, name, role, account, hash, per_second, per_day, made_ms, "       \
+                "revoked_ms FROM api_key ORDER BY number")                                       \
+    X(PUT_AUDIT, "INSERT INTO audit (at_ms, who, action, subject) VALUES (?1, ?2, ?3, ?4)")      \
+    X(EACH_AUDIT, "SELECT at_ms, who, action, subject FROM audit ORDER BY number DESC LIMIT ?1")
 
 enum hd_statement {
 #define STORE_NAME(name, sql) STORE_##name,
