@@ -154,7 +154,7 @@ static heed_status items_load(hd_store *store, struct hd_items **items)
     HD_TRY(hd_store_count(store, &counts));
     heed_status status = shelf_init(&s, counts.items);
     if (status == HEED_OK)
-        status = hd_store_each_item(store, 0, add_item, &s);
+        status = hd_store_each_item(store, add_item, &s);
     if (status == HEED_OK)
         status = shelf_take(&s, items);
     hd_free(s.topic);

@@ -15,7 +15,7 @@
 
 /* An event with the ids that it names. The event comes first whatever the planner thinks: it alone
  * gives the order. */
-#define STORE_EVENT_RECORD                                                                       \
+#define STORE_EVENT_WHOLE                                                                       \
     "SELECT e.user, e.ts_ms, e.nth, e.item, e.kind, e.seq, e.dwell_ms, e.value, e.id, "          \
     "e.decision, e.position, e.context, e.ext, u.id, i.id FROM event e "                         \
     "CROSS JOIN user u ON u.number = e.user CROSS JOIN item i ON i.number = e.item "
@@ -54,7 +54,7 @@
                 "FROM item WHERE number = ?1")                                                   \
     X(EACH_ITEM, "SELECT number, id, title, text, tags, author, url, created_ms, expires_ms, "   \
                  "hidden, (SELECT count(*) FROM item_feature f WHERE f.item = number) "          \
-                 "FROM item WHERE number >= ?1 ORDER BY number")                                 \
+                 "FROM item ORDER BY number")                                                    \
     X(PUT_USER, "UPDATE user SET attributes = ?2, consent = ?3 WHERE number = ?1 "               \
                 "AND NOT (attributes IS ?2 AND consent = ?3)")                                   \
     X(GET_USER, "SELECT number, id, attributes, consent FROM user WHERE number = ?1")            \
@@ -67,12 +67,12 @@
                 "ON CONFLICT DO NOTHING")                                                        \
     X(LOOK_UP_USER, "SELECT number FROM user WHERE id = ?1")                                     \
     X(LOOK_UP_ITEM, "SELECT number FROM item WHERE id = ?1")                                     \
-    X(WALK_EVENTS, STORE_EVENT_RECORD                                                            \
+    X(LIST_EVENTS, STORE_EVENT_WHOLE                                                            \
       "WHERE (e.user, e.ts_ms) >= (?1, ?2) AND e.user <= ?4 "                                    \
       "AND NOT (e.user = ?1 AND e.ts_ms = ?2 AND e.seq <= ?3) "                                  \
       "AND (?5 < 0 OR e.item = ?5) AND (?6 < 0 OR e.kind = ?6) "                                 \
       "ORDER BY e.user, e.ts_ms, e.seq")                                                         \
-    X(GET_EVENT, STORE_EVENT_RECORD "WHERE e.id = ?1")                                           \
+    X(GET_EVENT, STORE_EVENT_WHOLE "WHERE e.id = ?1")                                           \
     X(REMOVE_EVENT, "DELETE FROM event WHERE id = ?1 RETURNING ts_ms")                           \
     X(OLD_USERS, "SELECT number FROM user u WHERE number >= ?1 AND EXISTS ("                     \
                  "SELECT 1 FROM event e WHERE e.user = u.number AND e.ts_ms > 0 "                \

@@ -64,7 +64,7 @@ static heed_status read_event(hd_store *store, sqlite3_stmt *s, struct hd_event_
     return HEED_OK;
 }
 
-static heed_status each_event(hd_store *store, sqlite3_stmt *s, hd_event_fn fn, void *context,
+static heed_status each_event(hd_store *store, sqlite3_stmt *s, hd_record_fn fn, void *context,
                               int64_t *count)
 {
     struct hd_event_record event;
@@ -83,8 +83,8 @@ static heed_status each_event(hd_store *store, sqlite3_stmt *s, hd_event_fn fn, 
     return status;
 }
 
-heed_status hd_store_walk_events(hd_store *store, const struct hd_event_range *range,
-                                 hd_event_fn fn, void *context)
+heed_status hd_store_list_events(hd_store *store, const struct hd_event_range *range,
+                                 hd_record_fn fn, void *context)
 {
     struct hd_event_key after = {.user = range->user >= 0 ? range->user : 0, .seq = -1};
     int64_t count = 0;
@@ -92,7 +92,7 @@ heed_status hd_store_walk_events(hd_store *store, const struct hd_event_range *r
 
     if (range->after)
         after = *range->after;
-    HD_TRY(hd_store_statement(store, STORE_WALK_EVENTS, &s));
+    HD_TRY(hd_store_statement(store, STORE_LIST_EVENTS, &s));
     sqlite3_bind_int64(s, 1, after.user);
     sqlite3_bind_int64(s, 2, after.ts);
     sqlite3_bind_int64(s, 3, after.seq);
@@ -107,7 +107,7 @@ static heed_status no_event(const hd_store *store, const char *id)
     return hd_fail(HEED_E_NOTFOUND, "%s: there is no event \"%.80s\"", store->folder, id);
 }
 
-heed_status hd_store_get_event(hd_store *store, const char *id, hd_event_fn fn, void *context)
+heed_status hd_store_get_event(hd_store *store, const char *id, hd_record_fn fn, void *context)
 {
     int64_t count = 0;
     sqlite3_stmt *s = NULL;

@@ -31,17 +31,17 @@ struct hd_event_record {
     const char *user, *item; /* their ids */
 };
 /* Texts are good during the call only. A status other than HEED_OK ends the walk and is passed on. */
-typedef heed_status (*hd_event_fn)(void *context, const struct hd_event_record *event);
+typedef heed_status (*hd_record_fn)(void *context, const struct hd_event_record *event);
 
 struct hd_event_range {
     const struct hd_event_key *after; /* NULL: from the beginning */
     int32_t user, item;               /* -1: of all. There is no index by item: all are looked at */
     int kind;                         /* -1: of all */
 };
-HEED_CHECKED heed_status hd_store_walk_events(hd_store *store, const struct hd_event_range *range,
-                                              hd_event_fn fn, void *context);
+HEED_CHECKED heed_status hd_store_list_events(hd_store *store, const struct hd_event_range *range,
+                                              hd_record_fn fn, void *context);
 /* Calls fn for the event with this id. HEED_E_NOTFOUND where there is none. */
-HEED_CHECKED heed_status hd_store_get_event(hd_store *store, const char *id, hd_event_fn fn,
+HEED_CHECKED heed_status hd_store_get_event(hd_store *store, const char *id, hd_record_fn fn,
                                             void *context);
 /* In a transaction. HEED_E_NOTFOUND where there is none. */
 HEED_CHECKED heed_status hd_store_remove_event(hd_store *store, const char *id);

@@ -119,12 +119,11 @@ HEED_CHECKED heed_status hd_store_put_item(hd_store *store, int32_t item,
 /* Texts go into the arena. HEED_E_NOTFOUND where there is no such number. */
 HEED_CHECKED heed_status hd_store_get_item(hd_store *store, int32_t item, hd_arena *arena,
                                            struct hd_item_row *row);
-/* All items in the order of their numbers, beginning with `from`; the row's texts are good during the
- * call only. A status other than HEED_OK ends it and is passed on. */
+/* All items in the order of their numbers; the row's texts are good during the call only. A status
+ * other than HEED_OK ends it and is passed on. */
 typedef heed_status (*hd_item_fn)(void *context, int32_t item, const char *id,
                                   const struct hd_item_row *row);
-HEED_CHECKED heed_status hd_store_each_item(hd_store *store, int32_t from, hd_item_fn fn,
-                                            void *context);
+HEED_CHECKED heed_status hd_store_each_item(hd_store *store, hd_item_fn fn, void *context);
 /* In the arena, by name. */
 HEED_CHECKED heed_status hd_store_get_features(hd_store *store, int32_t item, hd_arena *arena,
                                                struct hd_feature_row **features, int64_t *count);

@@ -332,7 +332,7 @@ static void test_each_item(void **state)
                                    &changed));
     }
     must(hd_store_commit(store));
-    assert_int_equal(hd_store_each_item(store, 0, each, text), HEED_E_CANCELLED);
+    assert_int_equal(hd_store_each_item(store, each, text), HEED_E_CANCELLED);
     assert_string_equal(text, "0=i0:- 1=i1:t 2=i2:- ");
     hd_store_close(store);
 }
