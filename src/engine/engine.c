@@ -2,7 +2,7 @@
  *
  * Opening and closing, counting, importing, and handing out the model's file. */
 #include "base/time.h"
-#include "engine/decision.h"
+#include "engine/decision_file.h"
 #include "engine/import.h"
 #include "engine/state.h"
 
@@ -54,14 +54,8 @@ char *hd_engine_path(const heed_engine *engine, const char *name)
 /* Without the file there are feeds all the same, only no memory of them. */
 static void open_decisions(heed_engine *engine)
 {
-    char *path = hd_engine_path(engine, HD_DECISION_FILE);
-
-    if (path)
-        engine->decisions = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (engine->decisions < 0)
-        hd_engine_log(engine, HEED_LOG_WARN, "%s/" HD_DECISION_FILE ": cannot write: %s",
-                      engine->folder, strerror(errno));
-    hd_free(path);
+    if (hd_decisions_open(engine->folder, &engine->decisions) != HEED_OK)
+        hd_engine_log(engine, HEED_LOG_WARN, "%s: %s", engine->folder, heed_error_message());
 }
 
 heed_status heed_engine_open(const char *folder, const heed_engine_opts *opts, heed_engine **out)

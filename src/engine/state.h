@@ -71,7 +71,7 @@ struct heed_engine {
     heed_log log;
     uint64_t decision_key; /* makes decision ids differ between processes */
     atomic_ullong decision_count;
-    int decisions; /* the file that they are kept in; -1: it cannot be written */
+    int decisions; /* the folder whose file they are kept in; -1: it cannot be written */
 
     pthread_mutex_t lock; /* guards what follows */
     hd_store *store;
@@ -122,6 +122,9 @@ HEED_CHECKED heed_status hd_model_fits(const struct hd_model *model, int64_t ite
 
 HEED_CHECKED heed_status hd_seat_take(struct hd_model *model, struct hd_seat **seat);
 void hd_seat_return(struct hd_model *model, struct hd_seat *seat); /* NULL is fine */
+
+/* A user was erased: what is kept at hand of them goes now. */
+void hd_engine_forget_user(heed_engine *engine, int32_t user);
 
 /* Events on the same item that follow each other directly are one visit (a view, then a click on
  * what was viewed); it has the time of its first event. In place; returns how many are left. time

@@ -54,7 +54,7 @@
                 "FROM item WHERE number = ?1")                                                   \
     X(EACH_ITEM, "SELECT number, id, title, text, tags, author, url, created_ms, expires_ms, "   \
                  "hidden, (SELECT count(*) FROM item_feature f WHERE f.item = number) "          \
-                 "FROM item ORDER BY number")                                                    \
+                 "FROM item WHERE number >= ?1 ORDER BY number")                                 \
     X(PUT_USER, "UPDATE user SET attributes = ?2, consent = ?3 WHERE number = ?1 "               \
                 "AND NOT (attributes IS ?2 AND consent = ?3)")                                   \
     X(GET_USER, "SELECT number, id, attributes, consent FROM user WHERE number = ?1")            \

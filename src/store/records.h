@@ -16,6 +16,10 @@ void hd_store_end_reading(hd_store *store, bool own);
 HEED_CHECKED heed_status hd_store_look_up_user(hd_store *store, const char *id, int32_t *number);
 HEED_CHECKED heed_status hd_store_look_up_item(hd_store *store, const char *id, int32_t *number);
 
+/* As hd_store_each_item(), beginning with a number. */
+HEED_CHECKED heed_status hd_store_each_item_from(hd_store *store, int32_t from, hd_item_fn fn,
+                                                 void *context);
+
 /* ---- events */
 
 /* An event's place in the order of lists: by user, by time, by arrival. */
