@@ -20,6 +20,7 @@
 #define HD_FEATURE_COUNT_MAX 8192   /* numbers in one of them */
 #define HD_TIME_MS_MIN INT64_C(-62135596800000) /* 0001-01-01: what RFC 3339 can write */
 #define HD_TIME_MS_MAX INT64_C(253402300799999) /* 9999-12-31T23:59:59.999 */
+#define HD_SPAN_DAYS_MAX 36525                  /* how long anything is kept or waited for: a century */
 #define HD_DWELL_MS_MAX INT64_C(86400000)       /* a day: nobody looks longer at one thing */
 #define HD_FEED_ITEMS_MAX 1000   /* items of one answer: a page, and room to scroll */
 #define HD_LIST_MAX 1000         /* records of one page; whoever wants all exports */
