@@ -20,9 +20,13 @@
 #define HD_FEATURE_COUNT_MAX 8192   /* numbers in one of them */
 #define HD_TIME_MS_MIN INT64_C(-62135596800000) /* 0001-01-01: what RFC 3339 can write */
 #define HD_TIME_MS_MAX INT64_C(253402300799999) /* 9999-12-31T23:59:59.999 */
+#define HD_SPAN_DAYS_MAX 36525                  /* how long anything is kept or waited for: a century */
 #define HD_DWELL_MS_MAX INT64_C(86400000)       /* a day: nobody looks longer at one thing */
 #define HD_FEED_ITEMS_MAX 1000   /* items of one answer: a page, and room to scroll */
 #define HD_SESSION_MAX 10000   /* visits of a session that come with a request; models see fewer */
+#define HD_LIST_MAX 1000         /* records of one page; whoever wants all exports */
+#define HD_LIST_DEFAULT 100
+#define HD_DECISIONS_BYTES_MAX (INT64_C(256) << 20) /* of decisions.ndjson, then a new one begins: a million answers */
 #define HD_EXCLUDE_MAX 100000    /* items that one request may exclude by name */
 #define HD_FILTER_BYTES_MAX (1 << 18) /* one filter: a list of ten thousand ids of ordinary length */
 #define HD_FILTER_LIST_MAX 10000 /* texts of one list: candidates that somebody else has chosen */
