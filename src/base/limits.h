@@ -48,6 +48,9 @@
 #define HD_HTTP_THREADS_MAX 256           /* they wait on sockets, and hand long work to others */
 #define HD_HTTP_PACK_BYTES 1024           /* shorter answers fit one packet, packed or not */
 #define HD_HTTP_STREAM_BYTES (32 << 10)   /* a piece of a streamed answer */
+/* What the kernel holds of an answer that a client does not take. Else it is up to 4 MiB each, and the
+ * server hears of free room only when a third of it has gone. */
+#define HD_HTTP_UNSENT_BYTES (128 << 10)
 #define HD_HTTP_DRAINED_MAX 256           /* refused clients whose sending is listened to until it ends */
 #define HD_HTTP_DRAIN_MS 5000
 #define HD_HTTP_DRAIN_BYTES (256 << 20)

@@ -262,5 +262,9 @@ struct MHD_Response *hd_answer_stream(hd_exchange *x, const char *media_type,
         end_stream(s);
         return NULL;
     }
+    /* The library would send the last, empty chunk after the head that a HEAD asks for, and the client
+     * would take it for the next answer. Without chunks it ends the connection. */
+    if (x->method == HD_HEAD)
+        MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
     return if_whole(response, put_common(x, response, media_type, s->coding, false));
 }

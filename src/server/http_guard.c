@@ -289,10 +289,11 @@ static void refuse(hd_guard *guard, int fd)
 static void accept_one(hd_guard *guard, int fd, const struct sockaddr *address, socklen_t bytes)
 {
     struct hd_link *link = NULL;
-    int on = 1;
+    int on = 1, unsent = HD_HTTP_UNSENT_BYTES;
 
     atomic_fetch_add(&guard->accepted, 1);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     pthread_mutex_lock(&guard->lock);
     if (fd < guard->fds)
         link = add_link(guard, fd, address);
