@@ -41,6 +41,7 @@
 #define HD_HTTP_QUERY_MAX 64              /* names in a query */
 #define HD_HTTP_CONNECTIONS 12000         /* about 25 KiB each once it has asked something */
 #define HD_HTTP_PER_ADDRESS 512           /* of one address: an office behind one router */
+#define HD_HTTP_CROWDED_MS 2000           /* of silence, where seven eighths of the places are taken */
 #define HD_HTTP_HEAD_MS 10000             /* from connecting to the end of the head */
 #define HD_HTTP_BODY_MS 30000             /* 16 MiB in it need 4.5 Mbit/s */
 #define HD_HTTP_ANSWER_MS 30000           /* to take an answer, or each piece of a streamed one */

@@ -188,6 +188,9 @@ POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000000\r\n\r\n           
 POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n  400 closed
 POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n  400 closed
 POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n  400 closed
+POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked \r\n\r\n0\r\n\r\n       400 closed
+POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2 \r\n\r\nhi                       400 closed
+POST /echo HTTP/1.1\r\nHost: a\r\nX: \x01\r\nContent-Length: 5000000\r\n\r\n          400 closed
 POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n       400 closed
 POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n                400 closed
 POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n  400 closed
@@ -628,6 +631,9 @@ def crowds():
         clients = [Client(server) for _ in range(5)]
         with Client(server) as sixth:
             same("all", sixth.answer().status, 503)
+        time.sleep(2.5)  # they have been silent too long for so full a house
+        with Client(server) as sixth:
+            same("when they are gone", sixth.ask("GET /repeat").status, 200)
     files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
     count = min(2000, files[1] // 2)
