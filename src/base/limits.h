@@ -13,7 +13,8 @@
 #define HD_TEXT_BYTES_MAX (1 << 19) /* an item's text */
 #define HD_TAGS_MAX 64              /* tags of one item */
 #define HD_URL_BYTES_MAX 8192       /* browsers take more, servers as a rule do not */
-#define HD_CONTEXT_BYTES_MAX 65536  /* `context` or `ext` of one event, as compact JSON */
+#define HD_CONTEXT_BYTES_MAX 65536  /* `context` or `ext` of one event, a user's `attributes`, as compact JSON */
+#define HD_MARKS_MAX 10000          /* what one user blocks and follows: each request looks at all of it */
 #define HD_POSITION_MAX 1000000     /* a place in a page; a feed that is longer is not a page */
 #define HD_FEATURES_MAX 32          /* named vectors of one item */
 #define HD_FEATURE_COUNT_MAX 8192   /* numbers in one of them */
@@ -21,6 +22,7 @@
 #define HD_TIME_MS_MAX INT64_C(253402300799999) /* 9999-12-31T23:59:59.999 */
 #define HD_DWELL_MS_MAX INT64_C(86400000)       /* a day: nobody looks longer at one thing */
 #define HD_FEED_ITEMS_MAX 1000   /* items of one answer: a page, and room to scroll */
+#define HD_SESSION_MAX 10000   /* visits of a session that come with a request; models see fewer */
 #define HD_EXCLUDE_MAX 100000    /* items that one request may exclude by name */
 #define HD_FILTER_BYTES_MAX (1 << 18) /* one filter: a list of ten thousand ids of ordinary length */
 #define HD_FILTER_LIST_MAX 10000 /* texts of one list: candidates that somebody else has chosen */

@@ -55,6 +55,8 @@ heed_status hd_fail_no_user(heed_engine *engine, const char *subject, const char
     char text[HD_ERROR_BYTES_MAX] = "";
     size_t used = 0;
 
+    if (engine->discreet)
+        return hd_fail(HEED_E_NOTFOUND, "%s: there is no such user", subject);
     pthread_mutex_lock(&engine->lock);
     heed_status status = hd_store_count(engine->store, &counts);
     for (int64_t u = 0; status == HEED_OK && u < counts.users && u < NAMES_MAX; u++) {

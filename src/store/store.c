@@ -79,6 +79,14 @@ heed_status hd_store_statement(hd_store *store, enum hd_statement which, sqlite3
     return HEED_OK;
 }
 
+void hd_store_bind_text(sqlite3_stmt *s, int place, const char *text)
+{
+    if (text)
+        sqlite3_bind_text(s, place, text, -1, SQLITE_STATIC);
+    else
+        sqlite3_bind_null(s, place);
+}
+
 heed_status hd_store_run(hd_store *store, sqlite3_stmt *statement, const char *what)
 {
     int code = sqlite3_step(statement);
@@ -129,6 +137,34 @@ heed_status hd_store_version(hd_store *store, uint64_t *version)
 
     HD_TRY(hd_store_data_version(store, &others));
     *version = store->commits + (uint64_t)others;
+    return HEED_OK;
+}
+
+heed_status hd_store_changes(hd_store *store, struct hd_store_changes *out)
+{
+    heed_status status = HEED_OK;
+    sqlite3_stmt *s = NULL;
+
+    if (store->writing) {
+        *out = store->changes;
+        out->seq = store->seq;
+        return HEED_OK;
+    }
+    HD_TRY(hd_store_statement(store, STORE_READ_TOTAL, &s));
+    if (sqlite3_step(s) == SQLITE_ROW)
+        *out = (struct hd_store_changes){.items = sqlite3_column_int64(s, 3),
+                                         .users = sqlite3_column_int64(s, 4),
+                                         .seq = sqlite3_column_int64(s, 2)};
+    else
+        status = hd_store_fail(store, "cannot read its counts");
+    sqlite3_reset(s);
+    return status;
+}
+
+heed_status hd_store_need_transaction(const hd_store *store)
+{
+    if (!store->writing)
+        return hd_fail(HEED_E_STATE, "%s: no transaction is open", store->folder);
     return HEED_OK;
 }
 
@@ -198,6 +234,8 @@ static heed_status read_total(hd_store *store)
         store->events = sqlite3_column_int64(s, 0);
         store->timed = sqlite3_column_int64(s, 1);
         store->seq = sqlite3_column_int64(s, 2);
+        store->changes.items = sqlite3_column_int64(s, 3);
+        store->changes.users = sqlite3_column_int64(s, 4);
     } else {
         status = hd_store_fail(store, "cannot read its counts");
     }
@@ -216,7 +254,7 @@ heed_status hd_store_begin(hd_store *store)
         return status;
     }
     store->writing = true;
-    store->total_changed = false;
+    store->total_changed = store->user_renamed = false;
     status = read_total(store);
     if (status != HEED_OK) {
         hd_store_rollback(store);
@@ -241,6 +279,8 @@ heed_status hd_store_commit(hd_store *store)
             sqlite3_bind_int64(s, 1, store->events);
             sqlite3_bind_int64(s, 2, store->timed);
             sqlite3_bind_int64(s, 3, store->seq);
+            sqlite3_bind_int64(s, 4, store->changes.items);
+            sqlite3_bind_int64(s, 5, store->changes.users);
             status = hd_store_run(store, s, "cannot be written");
         }
     }
@@ -251,6 +291,8 @@ heed_status hd_store_commit(hd_store *store)
         return status;
     }
     store->writing = false;
+    if (store->users.checked)
+        store->users.erasures = store->changes.users;
     store->commits++;
     hd_store_unlock(store);
     return HEED_OK;
@@ -265,6 +307,8 @@ void hd_store_rollback(hd_store *store)
     if (!sqlite3_get_autocommit(store->db))
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
     store->writing = false;
+    if (store->user_renamed)
+        store->users.committed = 0; /* which name was whose is read again */
     hd_names_rollback(&store->users);
     hd_names_rollback(&store->items);
     hd_store_unlock(store);
