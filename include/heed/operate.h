@@ -98,6 +98,9 @@ HEED_API HEED_CHECKED heed_status heed_engine_audit(heed_engine *engine, const c
 HEED_API HEED_CHECKED heed_status heed_engine_audit_list(heed_engine *engine, int n,
                                                          heed_text **out);
 
+/** The models that are served, as JSON: {"models": [{"name", "file", "made", "description": {}}]}. */
+HEED_API HEED_CHECKED heed_status heed_engine_models(heed_engine *engine, heed_text **out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -115,14 +115,11 @@ static heed_status parse_member(const char *key, const hd_json *value, hd_arena 
                    "%.60s: an event has no such field; your own go under context or ext", key);
 }
 
-heed_status hd_parse_event(hd_json_reader *reader, const char *line, size_t bytes, hd_arena *arena,
-                           struct hd_event *out)
+heed_status hd_event_of_json(const hd_json *root, hd_arena *arena, struct hd_event *out)
 {
     struct hd_event e = nothing_given;
     bool kind_given = false;
-    hd_json *root;
 
-    HD_TRY(hd_json_read(reader, line, bytes, &root));
     if (hd_json_kind(root) != HD_JSON_OBJECT)
         return hd_fail(HEED_E_FORMAT, "%s, not an object", hd_json_kind_name(hd_json_kind(root)));
     for (struct hd_json_member m = hd_json_first(root); m.key; m = hd_json_next(m)) {
@@ -138,6 +135,15 @@ heed_status hd_parse_event(hd_json_reader *reader, const char *line, size_t byte
                                     : "kind");
     *out = e;
     return HEED_OK;
+}
+
+heed_status hd_parse_event(hd_json_reader *reader, const char *line, size_t bytes, hd_arena *arena,
+                           struct hd_event *out)
+{
+    hd_json *root;
+
+    HD_TRY(hd_json_read(reader, line, bytes, &root));
+    return hd_event_of_json(root, arena, out);
 }
 
 /* ---- interactions */

@@ -42,6 +42,14 @@ const char *hd_user_what_word(unsigned list)
     return l ? l->what : NULL;
 }
 
+unsigned hd_user_list_of(const char *mark, const char *what)
+{
+    for (const struct list *l = lists; l < lists + LISTS; l++)
+        if (strcmp(l->mark, mark) == 0 && strcmp(l->what, what) == 0)
+            return l->bit;
+    return 0;
+}
+
 static heed_status need_object(const char *field, const hd_json *value)
 {
     enum hd_json_kind kind = hd_json_kind(value);

@@ -48,6 +48,8 @@ struct hd_user {
 /* The lists' two words as they stand in a line and in the store: "block" "item". NULL: no list. */
 const char *hd_user_mark_word(unsigned list);
 const char *hd_user_what_word(unsigned list);
+/* And back; 0: there is no such list. */
+unsigned hd_user_list_of(const char *mark, const char *what);
 
 HEED_CHECKED heed_status hd_parse_user(hd_json_reader *reader, const char *line, size_t bytes,
                                        hd_arena *arena, struct hd_user *out);

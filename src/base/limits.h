@@ -23,10 +23,18 @@
 #define HD_SPAN_DAYS_MAX 36525                  /* how long anything is kept or waited for: a century */
 #define HD_DWELL_MS_MAX INT64_C(86400000)       /* a day: nobody looks longer at one thing */
 #define HD_FEED_ITEMS_MAX 1000   /* items of one answer: a page, and room to scroll */
+#define HD_SESSION_MAX 10000   /* visits of a session that come with a request; models see fewer */
 #define HD_LIST_MAX 1000         /* records of one page; whoever wants all exports */
 #define HD_LIST_DEFAULT 100
 #define HD_DECISIONS_BYTES_MAX (INT64_C(256) << 20) /* of decisions.ndjson, then a new one begins: a million answers */
 #define HD_EXCLUDE_MAX 100000    /* items that one request may exclude by name */
+#define HD_FILTER_BYTES_MAX (1 << 18) /* one filter: a list of ten thousand ids of ordinary length */
+#define HD_FILTER_LIST_MAX 10000 /* texts of one list: candidates that somebody else has chosen */
+#define HD_FILTER_TERMS_MAX 64   /* conditions of a filter: each may be asked of every item */
+#define HD_FILTER_DEPTH_MAX 32   /* parentheses in parentheses: parsing and printing go as deep */
+#define HD_GORSE_FEEDBACK_MAX 10000 /* of a user or an item in one answer: Gorse's lists have no pages */
+#define HD_GORSE_CATEGORIES_MAX 16  /* that a recommendation must have all at once */
+#define HD_GORSE_DELAY_MS_MAX INT64_C(31536000000) /* of a write-back: a year */
 #define HD_SHOW_WORDS_MAX 256    /* words of a text whose attention is shown: maps grow with the square */
 #define HD_HEADER_BYTES_MAX (16 << 20)          /* JSON header of a model file */
 #define HD_TENSORS_MAX 65536                    /* tensors in a model file */
@@ -36,5 +44,42 @@
 #define HD_ITEMS_MAX INT64_C(100000000)
 #define HD_LSH_ROUNDS_MAX 64      /* each costs as much as the first; 8 are the most of the paper */
 #define HD_LSH_BUCKETS_MAX (1 << 20) /* chunks of 64 of 32 million positions */
+
+/* The server. What opts can set is a default here; times are absolute, not of inactivity. */
+#define HD_HTTP_BODY_BYTES (16 << 20)     /* of a request: 100,000 events of 125 bytes, and some */
+#define HD_HTTP_BODIES_BYTES (256 << 20)  /* of all bodies being received at once: then 503 */
+#define HD_HTTP_HEAD_BYTES 8192           /* request line and header; a key, a cookie, a trace or two */
+#define HD_HTTP_URL_BYTES 4096            /* a filter in a query; what is longer belongs into a body */
+#define HD_HTTP_HEADERS_MAX 64            /* lines of a header; browsers send about 20 */
+#define HD_HTTP_QUERY_MAX 64              /* names in a query */
+#define HD_HTTP_CONNECTIONS 12000         /* about 25 KiB each once it has asked something */
+#define HD_HTTP_PER_ADDRESS 512           /* of one address: an office behind one router */
+#define HD_HTTP_HEAD_MS 10000             /* from connecting to the end of the head */
+#define HD_HTTP_BODY_MS 30000             /* 16 MiB in it need 4.5 Mbit/s */
+#define HD_HTTP_ANSWER_MS 30000           /* to take an answer, or each piece of a streamed one */
+#define HD_HTTP_IDLE_MS 60000             /* between an answer and the next request */
+#define HD_HTTP_THREADS_MAX 256           /* they wait on sockets, and hand long work to others */
+#define HD_HTTP_PACK_BYTES 1024           /* shorter answers fit one packet, packed or not */
+#define HD_HTTP_STREAM_BYTES (32 << 10)   /* a piece of a streamed answer */
+#define HD_HTTP_DRAINED_MAX 256           /* refused clients whose sending is listened to until it ends */
+#define HD_HTTP_DRAIN_MS 5000
+#define HD_HTTP_DRAIN_BYTES (256 << 20)
+#define HD_HTTP_DESCRIPTORS_MAX (1 << 20) /* a table of 8 MiB */
+#define HD_HTTP_DESCRIPTORS_KEPT 256      /* for the store, models, logs */
+#define HD_HTTP_PEM_BYTES_MAX (1 << 20)   /* a certificate with its chain */
+/* ---- heed serve, above HTTP */
+#define HD_INTAKE_WAITING_MAX 4096  /* bodies that wait for the disk: a second's worth of single events */
+#define HD_INTAKE_BYTES_MAX (256 << 20) /* of them together: what a machine of 1 GiB can spare */
+#define HD_INTAKE_GROUP_MAX 256     /* bodies that wait for the disk together: more gains nothing */
+#define HD_INTAKE_GROUP_BYTES (32 << 20) /* of them together, so that nobody waits long for a neighbour */
+#define HD_ERRORS_LISTED_MAX 100    /* bad records that an answer names; all are counted */
+#define HD_SESSION_VISITS_MAX 1000  /* of an anonymous reader in one request: no model looks further back */
+#define HD_JOBS_WAITING_MAX 16      /* jobs that wait for the one that runs: more is a mistake in a script */
+#define HD_JOBS_KEPT_MAX 100        /* jobs that are remembered, so that memory stays where it was */
+#define HD_KEYS_MAX 4096            /* keys in use: each is compared with what a caller shows */
+#define HD_KEY_NAME_BYTES_MAX 64    /* a key's name: it stands in each line of the access log */
+#define HD_ADDRESSES_MAX 4096       /* addresses whose rate is watched at once; a stranger takes the oldest's place */
+#define HD_AUDIT_LINES_MAX 1000     /* lines of the audit log in one answer */
+#define HD_AUDIT_TEXT_BYTES_MAX 512 /* who, what or to whom, in one of its lines */
 
 #endif

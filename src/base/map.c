@@ -38,7 +38,7 @@ struct hd_map {
 
 /* Eight bytes at a time through the mixer; the length is in the first of them, so that a text and
  * the same with NULs after it differ. */
-static uint64_t hash_text(uint64_t seed, const char *text, size_t bytes)
+uint64_t hd_hash(uint64_t seed, const char *text, size_t bytes)
 {
     uint64_t hash = hd_mix64(seed ^ bytes), word;
 
@@ -98,7 +98,7 @@ static size_t find_slot(const hd_map *map, uint64_t hash, const char *text, size
 
 int32_t hd_map_find(const hd_map *map, const char *text, size_t bytes)
 {
-    size_t i = find_slot(map, hash_text(map->seed, text, bytes), text, bytes);
+    size_t i = find_slot(map, hd_hash(map->seed, text, bytes), text, bytes);
 
     return (int32_t)map->slot[i] - 1;
 }
@@ -162,7 +162,7 @@ static const char *keep_text(hd_map *map, const char *text, size_t bytes)
 
 heed_status hd_map_add(hd_map *map, const char *text, size_t bytes, int32_t *number, bool *fresh)
 {
-    uint64_t hash = hash_text(map->seed, text, bytes);
+    uint64_t hash = hd_hash(map->seed, text, bytes);
     size_t i = find_slot(map, hash, text, bytes);
 
     if (map->slot[i]) {
@@ -200,7 +200,7 @@ static void free_slot(hd_map *map, size_t gap)
 
 heed_status hd_map_rename(hd_map *map, int32_t number, const char *text, size_t bytes)
 {
-    uint64_t hash = hash_text(map->seed, text, bytes);
+    uint64_t hash = hd_hash(map->seed, text, bytes);
     size_t i = find_slot(map, hash, text, bytes);
 
     assert(number >= 0 && number < map->count);

@@ -9,6 +9,9 @@
 
 typedef struct hd_map hd_map; /* confined; finding alone is safe from several threads */
 
+/* The hash they are found by: 64 bits, the same on every machine of one byte order. No secret. */
+uint64_t hd_hash(uint64_t seed, const char *text, size_t bytes);
+
 /* seed: of the hash. Where ids come from strangers it should be one they cannot guess. NULL: no
  * memory. */
 hd_map *hd_map_new(uint64_t seed);

@@ -51,6 +51,18 @@ int heed_status_exit_code(heed_status status)
     return 1;
 }
 
+int hd_status_http(heed_status status)
+{
+    switch (status) {
+#define HTTP(name, value, text, exit_code, http) \
+    case HEED_##name:                            \
+        return http;
+        HEED_STATUS_MAP(HTTP)
+#undef HTTP
+    }
+    return 500;
+}
+
 const char *heed_error_message(void)
 {
     return message;

@@ -21,4 +21,7 @@ heed_status hd_fail_errno(heed_status status, const char *fmt, ...)
 heed_status hd_fail_prefix(heed_status status, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The HTTP status of a status, from the one table. */
+int hd_status_http(heed_status status);
+
 #endif

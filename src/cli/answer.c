@@ -3,8 +3,6 @@
  * Answers for machines. */
 #include "cli/answer.h"
 
-#include <math.h>
-
 heed_status hd_print_json(struct hd_json_writer *json)
 {
     const char *text;
@@ -17,11 +15,4 @@ heed_status hd_print_json(struct hd_json_writer *json)
     }
     hd_json_clear(json);
     return status;
-}
-
-void hd_put_rounded(struct hd_json_writer *json, const char *key, double value, int decimals)
-{
-    double scale = pow(10, decimals);
-
-    hd_json_put_number(json, key, isfinite(value) ? round(value * scale) / scale : value);
 }

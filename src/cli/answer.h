@@ -5,11 +5,10 @@
 #define HD_ANSWER_H
 
 #include "cli/command.h"
+#include "engine/answers.h"
 #include "text/json.h"
 
 /* Writes the finished document and a newline to stdout, and clears the writer. */
 HEED_CHECKED heed_status hd_print_json(struct hd_json_writer *json);
-/* A fixed number of decimals, for what is measured and not meant to be read back to the bit. */
-void hd_put_rounded(struct hd_json_writer *json, const char *key, double value, int decimals);
 
 #endif

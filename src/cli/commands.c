@@ -25,6 +25,12 @@ const struct hd_command *const hd_commands[] = {
     &hd_command_evaluate_sequence,
     &hd_command_feed,
     &hd_command_explain,
+#if HD_WITH_SERVER
+    &hd_command_serve,
+    &hd_command_key_add,
+    &hd_command_key_list,
+    &hd_command_key_revoke,
+#endif
     &hd_command_attention_show,
     &hd_command_export_model,
     &hd_command_export_events,

@@ -17,6 +17,10 @@ extern const struct hd_command hd_command_evaluate_sequence;
 extern const struct hd_command hd_command_feed;
 extern const struct hd_command hd_command_explain;
 extern const struct hd_command hd_command_export_model;
+extern const struct hd_command hd_command_serve; /* these where the server is built in */
+extern const struct hd_command hd_command_key_add;
+extern const struct hd_command hd_command_key_list;
+extern const struct hd_command hd_command_key_revoke;
 extern const struct hd_command hd_command_attention_show;
 extern const struct hd_command hd_command_bench_attention;
 extern const struct hd_command hd_command_bench_feed;

@@ -38,24 +38,7 @@ static heed_status print_json(const heed_explanation *e)
 {
     struct hd_json_writer json = {0};
 
-    hd_json_begin_object(&json, NULL);
-    hd_json_put_text(&json, "user", e->user);
-    hd_json_put_text(&json, "item", e->item);
-    hd_json_put_text(&json, "title", e->title);
-    hd_json_put_text(&json, "method", e->method);
-    hd_json_put_number(&json, "score", e->score);
-    hd_json_put_number(&json, "probability", e->probability);
-    hd_json_put_int(&json, "rank", e->rank);
-    hd_json_put_int(&json, "counterfactual_rank", e->counterfactual_rank);
-    hd_json_put_text(&json, "counterfactual_item", e->counterfactual_item);
-    hd_put_reasons(&json, "reasons", e->reasons, e->reason_count);
-    hd_json_put_number(&json, "comprehensiveness", e->comprehensiveness);
-    hd_json_put_number(&json, "sufficiency", e->sufficiency);
-    hd_json_begin_object(&json, "random");
-    hd_json_put_number(&json, "comprehensiveness", e->random_comprehensiveness);
-    hd_json_put_number(&json, "sufficiency", e->random_sufficiency);
-    hd_json_end(&json);
-    hd_json_end(&json);
+    hd_put_explanation(&json, e);
     return hd_print_json(&json);
 }
 

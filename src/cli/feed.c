@@ -34,31 +34,7 @@ static heed_status print_json(const heed_feed *feed, bool explain)
 {
     struct hd_json_writer json = {0};
 
-    hd_json_begin_object(&json, NULL);
-    hd_json_put_text(&json, "decision", feed->decision);
-    hd_json_put_text(&json, "user", feed->user);
-    hd_json_put_text(&json, "policy", feed->policy);
-    hd_json_put_text(&json, "why_policy", feed->why_policy);
-    hd_json_put_int(&json, "took_us", feed->took_us);
-    hd_json_begin_object(&json, "steps_us");
-    for (int i = 0; i < feed->step_count; i++)
-        hd_put_rounded(&json, feed->steps[i].name, feed->steps[i].us, 1);
-    hd_json_end(&json);
-    hd_json_begin_array(&json, "items");
-    for (int i = 0; i < feed->count; i++) {
-        const heed_feed_item *item = &feed->items[i];
-        hd_json_begin_object(&json, NULL);
-        hd_json_put_int(&json, "rank", item->rank);
-        hd_json_put_text(&json, "item", item->item);
-        hd_json_put_text(&json, "title", item->title);
-        hd_json_put_text(&json, "kind", item->sponsored ? "sponsored" : "organic");
-        hd_json_put_number(&json, "score", item->score);
-        if (explain)
-            hd_put_reasons(&json, "reasons", item->reasons, item->reason_count);
-        hd_json_end(&json);
-    }
-    hd_json_end(&json);
-    hd_json_end(&json);
+    hd_put_feed(&json, feed, explain);
     return hd_print_json(&json);
 }
 

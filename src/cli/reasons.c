@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reasons as `heed feed` and `heed explain` write them: signed contributions, strongest first. */
+ * Reasons as `heed feed` and `heed explain` print them: signed contributions, strongest first. */
 #include "cli/reasons.h"
 
 #include <math.h>
@@ -8,22 +8,6 @@
 const char *hd_shown_name(const char *title, const char *item)
 {
     return title && *title ? title : item;
-}
-
-void hd_put_reasons(struct hd_json_writer *json, const char *key, const heed_reason *reasons,
-                    int count)
-{
-    hd_json_begin_array(json, key);
-    for (int i = 0; i < count; i++) {
-        hd_json_begin_object(json, NULL);
-        hd_json_put_text(json, "item", reasons[i].item);
-        hd_json_put_text(json, "title", reasons[i].title);
-        hd_json_put_number(json, "contribution", reasons[i].contribution);
-        if (reasons[i].when)
-            hd_json_put_int(json, "ts", reasons[i].when);
-        hd_json_end(json);
-    }
-    hd_json_end(json);
 }
 
 void hd_print_reason(const struct hd_cli *cli, const heed_reason *reason, double most, int columns)

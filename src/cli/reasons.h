@@ -6,9 +6,6 @@
 
 #include "cli/session.h"
 
-void hd_put_reasons(struct hd_json_writer *json, const char *key, const heed_reason *reasons,
-                    int count);
-
 /* A bar beside the title, green for what raised the score, red for what lowered it. `most` fills a
  * bar; columns is the title's room. */
 void hd_print_reason(const struct hd_cli *cli, const heed_reason *reason, double most, int columns);

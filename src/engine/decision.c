@@ -2,7 +2,8 @@
  *
  * Decision ids and the file of decisions. A line is
  *
- *     {"decision":ID,"ts":MS,"at":MS,"user":ID,"policy":NAME,"items":[{"item":ID,"score":X}, ...]}
+ *     {"decision":ID,"ts":MS,"at":MS,"user":ID,"policy":NAME,"placement":NAME,
+ *      "items":[{"item":ID,"score":X,"source":NAME,"propensity":P}, ...]}
  */
 #include "engine/decision.h"
 #include "base/limits.h"
@@ -12,6 +13,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void hd_decision_id(heed_engine *engine, heed_time now, char id[HD_DECISION_ID_BYTES])
@@ -23,7 +25,18 @@ void hd_decision_id(heed_engine *engine, heed_time now, char id[HD_DECISION_ID_B
              hd_mix64(engine->decision_key + number));
 }
 
-void hd_decision_keep(heed_engine *engine, const heed_feed *feed, heed_time now, heed_time at)
+void hd_decision_draw(const char id[HD_DECISION_ID_BYTES], double u[2])
+{
+    char number[17] = "";
+
+    memcpy(number, id + HD_DECISION_ID_BYTES - sizeof number, sizeof number - 1);
+    heed_rng rng = hd_rng(strtoull(number, NULL, 16), 0);
+    u[0] = hd_random_unit(&rng);
+    u[1] = hd_random_unit(&rng);
+}
+
+void hd_decision_keep(heed_engine *engine, const heed_feed *feed, const heed_feed_request *request,
+                      heed_time now, heed_time at)
 {
     struct hd_json_writer w = {0};
     const char *text;
@@ -37,11 +50,15 @@ void hd_decision_keep(heed_engine *engine, const heed_feed *feed, heed_time now,
     hd_json_put_int(&w, "at", at);
     hd_json_put_text(&w, "user", feed->user);
     hd_json_put_text(&w, "policy", feed->policy);
+    if (request->placement)
+        hd_json_put_text(&w, "placement", request->placement);
     hd_json_begin_array(&w, "items");
     for (int i = 0; i < feed->count; i++) {
         hd_json_begin_object(&w, NULL);
         hd_json_put_text(&w, "item", feed->items[i].item);
         hd_json_put_number(&w, "score", feed->items[i].score);
+        hd_json_put_text(&w, "source", feed->items[i].source);
+        hd_json_put_number(&w, "propensity", feed->items[i].propensity);
         hd_json_end(&w);
     }
     hd_json_end(&w);

@@ -15,6 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MEMORY_BYTES_DEFAULT (INT64_C(64) << 20)
+
 void hd_engine_log(const heed_engine *engine, heed_log_level level, const char *fmt, ...)
 {
     char text[HD_ERROR_BYTES_MAX];
@@ -69,14 +71,20 @@ heed_status heed_engine_open(const char *folder, const heed_engine_opts *opts, h
     if (opts->threads < 0 || opts->threads > HD_THREADS_MAX)
         return hd_fail(HEED_E_ARG, "engine: %d threads, not 0 to %d", opts->threads,
                        HD_THREADS_MAX);
+    if (opts->memory_bytes < 0)
+        return hd_fail(HEED_E_ARG, "engine: %" PRId64 " bytes of memory", opts->memory_bytes);
     engine = hd_alloc(1, sizeof *engine);
     if (!engine || !(engine->folder = hd_strdup(folder))) {
         hd_free(engine);
         return hd_fail(HEED_E_NOMEM, "engine: no memory");
     }
     pthread_mutex_init(&engine->lock, NULL);
+    pthread_mutex_init(&engine->write_lock, NULL);
     engine->decisions = -1;
+    engine->items_changes = engine->silent_changes = -1;
     engine->threads = opts->threads;
+    engine->memory_bytes = opts->memory_bytes ? opts->memory_bytes : MEMORY_BYTES_DEFAULT;
+    engine->discreet = opts->discreet;
     engine->clock = opts->clock;
     engine->log = opts->log;
     /* Decisions of two processes must not share an id. It need not be unguessable. */
@@ -99,13 +107,19 @@ void heed_engine_close(heed_engine *engine)
         return;
     while (engine->desks > 0)
         hd_arena_free(engine->desk[--engine->desks]);
+    hd_engine_settle(engine);
+    hd_table_drop(engine->table);
     hd_model_drop(engine->model);
-    hd_past_drop(engine->past);
+    hd_popular_drop(engine->popular);
+    hd_tally_clear(&engine->tally);
+    hd_free(engine->silent);
     hd_items_drop(engine->items);
+    hd_store_close(engine->writer);
     hd_store_close(engine->store);
     if (engine->decisions >= 0)
         close(engine->decisions);
     pthread_mutex_destroy(&engine->lock);
+    pthread_mutex_destroy(&engine->write_lock);
     hd_free(engine->folder);
     hd_free(engine);
 }
@@ -153,6 +167,22 @@ heed_status heed_engine_count(heed_engine *engine, heed_engine_counts *out)
     return status;
 }
 
+/* So that whoever opens the store next does not have to. What was imported is there in any case. */
+static void count_popular(heed_engine *engine, hd_store *store)
+{
+    struct hd_tally tally;
+    heed_status status = hd_tally_load(store, &tally);
+
+    if (status == HEED_OK) {
+        if (tally.seq != tally.saved_seq)
+            status = hd_tally_save(store, &tally);
+        hd_tally_clear(&tally);
+    }
+    if (status != HEED_OK)
+        hd_engine_log(engine, HEED_LOG_WARN, "import: what is popular was not counted: %s",
+                      heed_error_message());
+}
+
 /* The import has a store handle of its own: feeds go on being answered beside it. */
 heed_status heed_engine_import(heed_engine *engine, heed_import_kind kind, const char *path,
                                const heed_import_opts *opts, heed_import_report *report)
@@ -164,6 +194,8 @@ heed_status heed_engine_import(heed_engine *engine, heed_import_kind kind, const
         return hd_fail(HEED_E_ARG, "import: no file was given");
     HD_TRY(hd_store_open(engine->folder, &(struct hd_store_opts){.must_exist = true}, &store));
     heed_status status = hd_import(store, kind, path, opts ? opts : &ordinary, report);
+    if (status == HEED_OK && kind != HEED_IMPORT_ITEMS)
+        count_popular(engine, store);
     hd_store_close(store);
     return status;
 }

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "engine/decision_file.h"
 #include "engine/keep.h"
+#include "engine/text.h"
 #include "heed/operate.h"
 
 #include <string.h>
@@ -206,7 +207,7 @@ heed_status heed_engine_export_user(heed_engine *engine, const char *user, heed_
     HD_TRY(hd_desk_take(engine, &t.line));
     heed_status status = tell_all(&t, engine, user);
     if (status == HEED_OK)
-        status = hd_text_of_json(&t.json, out);
+        status = hd_text_take(&t.json, out);
     hd_json_clear(&t.json);
     hd_desk_return(engine, t.line);
     return status;

@@ -8,8 +8,7 @@
 #include "store/records.h"
 #include "text/json.h"
 
-/* What the writer holds, as a text of the caller's; clears the writer, also when it fails. */
-HEED_CHECKED heed_status hd_text_of_json(struct hd_json_writer *w, heed_text **out);
+
 
 /* A transaction on the engine's store for writers. Between the two no other call writes. */
 HEED_CHECKED heed_status hd_write_begin(heed_engine *engine, hd_store **store);

@@ -5,6 +5,7 @@
 #include "acquire/event.h"
 #include "base/limits.h"
 #include "engine/keep.h"
+#include "engine/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,39 +23,6 @@ static heed_status not_found(heed_record what, const char *id)
     static const char *const name[HEED_RECORDS] = {"event", "item", "user"};
 
     return hd_fail(HEED_E_NOTFOUND, "%s: there is no \"%.80s\"", name[what], id);
-}
-
-/* ---- texts */
-
-/* The struct and what it points to in one piece of memory. */
-static heed_status new_text(const char *text, size_t bytes, heed_text **out)
-{
-    heed_text *made = hd_resize(NULL, sizeof *made + bytes + 1, 1);
-
-    if (!made)
-        return hd_fail(HEED_E_NOMEM, "text: no memory for %zu bytes", bytes);
-    memcpy(made + 1, text, bytes);
-    ((char *)(made + 1))[bytes] = 0;
-    *made = (heed_text){(const char *)(made + 1), bytes};
-    *out = made;
-    return HEED_OK;
-}
-
-heed_status hd_text_of_json(struct hd_json_writer *w, heed_text **out)
-{
-    const char *text;
-    size_t bytes;
-    heed_status status = hd_json_finish(w, &text, &bytes);
-
-    if (status == HEED_OK)
-        status = new_text(text, bytes, out);
-    hd_json_clear(w);
-    return status;
-}
-
-void heed_text_free(heed_text *text)
-{
-    hd_free(text);
 }
 
 /* ---- handles */
@@ -119,7 +87,7 @@ heed_status heed_engine_read(heed_engine *engine, heed_record what, const char *
     pthread_mutex_unlock(&engine->lock);
     hd_desk_return(engine, r.arena);
     if (status == HEED_OK)
-        return hd_text_of_json(&r.json, out);
+        return hd_text_take(&r.json, out);
     hd_json_clear(&r.json);
     return status;
 }
@@ -265,7 +233,7 @@ heed_status heed_engine_list(heed_engine *engine, heed_record what, const heed_l
     hd_json_put_text(&l.r.json, "cursor", l.more ? cursor : NULL);
     hd_json_end(&l.r.json);
     if (status == HEED_OK)
-        status = hd_text_of_json(&l.r.json, out);
+        status = hd_text_take(&l.r.json, out);
     hd_json_clear(&l.r.json);
     hd_desk_return(engine, l.r.arena);
     hd_store_close(l.r.store);

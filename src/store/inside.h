@@ -66,8 +66,16 @@
     X(DROP_MARKS, "DELETE FROM user_mark WHERE user = ?1")                                       \
     X(PUT_MARK, "INSERT INTO user_mark (user, mark, what, name) VALUES (?1, ?2, ?3, ?4) "        \
                 "ON CONFLICT DO NOTHING")                                                        \
-    X(LOOK_UP_USER, "SELECT number FROM user WHERE id = ?1")                                     \
-    X(LOOK_UP_ITEM, "SELECT number FROM item WHERE id = ?1")                                     \
+    X(EACH_EVENT, "SELECT user, ts_ms, item, kind, seq FROM event WHERE user NOT IN "            \
+                  "(SELECT number FROM user WHERE consent & 1 = 0) ORDER BY user, ts_ms")        \
+    X(WALK_EVENTS, "SELECT user, item, ts_ms FROM event WHERE (?1 >> kind) & 1 AND user NOT IN " \
+                   "(SELECT number FROM user WHERE consent & 1 = 0)")                            \
+    X(SILENT_USERS, "SELECT number FROM user WHERE consent & 1 = 0 ORDER BY number")             \
+    X(FIND_USER, "SELECT number FROM user WHERE id = ?1")                                        \
+    X(FIND_ITEM, "SELECT number FROM item WHERE id = ?1")                                        \
+    X(GET_SUMMARY, "SELECT seq, at_ms, vector FROM summary WHERE name = ?1")                     \
+    X(PUT_SUMMARY, "INSERT INTO summary (name, seq, at_ms, vector) VALUES (?1, ?2, ?3, ?4) "     \
+                   "ON CONFLICT (name) DO UPDATE SET seq = ?2, at_ms = ?3, vector = ?4")         \
     X(LIST_EVENTS, STORE_EVENT_WHOLE                                                            \
       "WHERE (e.user, e.ts_ms) >= (?1, ?2) AND e.user <= ?4 "                                    \
       "AND NOT (e.user = ?1 AND e.ts_ms = ?2 AND e.seq <= ?3) "                                  \
@@ -87,12 +95,19 @@
                     "(SELECT number FROM user WHERE id = ?1 OR id < char(2))")                   \
     X(TRACE_MARKS, "SELECT count(*) FROM user_mark WHERE user IN "                               \
                    "(SELECT number FROM user WHERE id = ?1 OR id < char(2))")                    \
-    X(EACH_EVENT, "SELECT user, ts_ms, item, kind, seq FROM event ORDER BY user, ts_ms")         \
     X(USER_EVENTS, "SELECT item, ts_ms, kind FROM event WHERE user = ?1 AND (?2 >> kind) & 1 "   \
                    "ORDER BY ts_ms DESC, seq DESC LIMIT ?3")                                     \
     X(PUT_MODEL, "INSERT INTO model (name, file, description, made_ms) VALUES (?1, ?2, ?3, ?4) " \
                  "ON CONFLICT (name) DO UPDATE SET file = ?2, description = ?3, made_ms = ?4")   \
-    X(GET_MODEL, "SELECT name, file, description, made_ms FROM model WHERE name = ?1")
+    X(GET_MODEL, "SELECT name, file, description, made_ms FROM model WHERE name = ?1")           \
+    X(EACH_MODEL, "SELECT name, file, description, made_ms FROM model ORDER BY name")            \
+    X(PUT_KEY, "INSERT INTO api_key (name, role, account, hash, per_second, per_day, made_ms) "  \
+               "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING")                     \
+    X(REVOKE_KEY, "UPDATE api_key SET revoked_ms = ?2 WHERE name = ?1 AND revoked_ms = 0")       \
+    X(EACH_KEY, "SELECT number, name, role, account, hash, per_second, per_day, made_ms, "       \
+                "revoked_ms FROM api_key ORDER BY number")                                       \
+    X(PUT_AUDIT, "INSERT INTO audit (at_ms, who, action, subject) VALUES (?1, ?2, ?3, ?4)")      \
+    X(EACH_AUDIT, "SELECT at_ms, who, action, subject FROM audit ORDER BY number DESC LIMIT ?1")
 
 enum hd_statement {
 #define STORE_NAME(name, sql) STORE_##name,
@@ -135,6 +150,9 @@ HEED_CHECKED heed_status hd_store_run(hd_store *store, sqlite3_stmt *statement, 
 HEED_CHECKED heed_status hd_store_sql(hd_store *store, const char *sql, const char *what);
 /* One number of a pragma or a count. */
 HEED_CHECKED heed_status hd_store_number(hd_store *store, const char *sql, int64_t *out);
+/* What belongs together is read from one state of the store: *own tells whether it was begun here. */
+HEED_CHECKED heed_status hd_store_begin_reading(hd_store *store, bool *own);
+void hd_store_end_reading(hd_store *store, bool own);
 /* The first number of a statement's first row, `none` where it has no row; resets it. */
 HEED_CHECKED heed_status hd_store_one_number(hd_store *store, sqlite3_stmt *statement, int64_t none,
                                              int64_t *out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Ids to numbers and back, through a map in memory that holds the whole table once it was needed.
- * An import asks a million times; a query each time would be most of its work. What other processes
+ * Ids to numbers and back, through a map in memory that holds the whole table once something
+ * was written. An import asks a million times; a query each time would be most of its work. What other processes
  * have added since is read in when SQLite's data version says that there is something. */
 #include "base/limits.h"
 #include "base/time.h"

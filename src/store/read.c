@@ -80,6 +80,7 @@ const char *hd_store_column_text(sqlite3_stmt *s, int column)
 static struct hd_item_row item_row(sqlite3_stmt *s)
 {
     return (struct hd_item_row){
+        .id = hd_store_column_text(s, 1),
         .title = hd_store_column_text(s, 2),
         .text = hd_store_column_text(s, 3),
         .tags = hd_store_column_text(s, 4),
@@ -112,6 +113,7 @@ heed_status hd_store_get_item(hd_store *store, int32_t item, hd_arena *arena,
     int code = sqlite3_step(s);
     if (code == SQLITE_ROW) {
         struct hd_item_row found = item_row(s);
+        found.id = hd_store_keep_text(arena, found.id, &status);
         found.title = hd_store_keep_text(arena, found.title, &status);
         found.text = hd_store_keep_text(arena, found.text, &status);
         found.tags = hd_store_keep_text(arena, found.tags, &status);

@@ -23,12 +23,12 @@ static heed_status look_up(hd_store *store, enum hd_statement which, const char 
 heed_status hd_store_look_up_user(hd_store *store, const char *id, int32_t *number)
 {
     *number = -1;
-    return *id == HD_ERASED_MARK ? HEED_OK : look_up(store, STORE_LOOK_UP_USER, id, number);
+    return *id == HD_ERASED_MARK ? HEED_OK : look_up(store, STORE_FIND_USER, id, number);
 }
 
 heed_status hd_store_look_up_item(hd_store *store, const char *id, int32_t *number)
 {
-    return look_up(store, STORE_LOOK_UP_ITEM, id, number);
+    return look_up(store, STORE_FIND_ITEM, id, number);
 }
 
 /* ---- events */

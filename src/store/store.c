@@ -146,12 +146,14 @@ heed_status hd_store_changes(hd_store *store, struct hd_store_changes *out)
 
     if (store->writing) {
         *out = store->changes;
+        out->seq = store->seq;
         return HEED_OK;
     }
     HD_TRY(hd_store_statement(store, STORE_READ_TOTAL, &s));
     if (sqlite3_step(s) == SQLITE_ROW)
         *out = (struct hd_store_changes){.items = sqlite3_column_int64(s, 3),
-                                         .users = sqlite3_column_int64(s, 4)};
+                                         .users = sqlite3_column_int64(s, 4),
+                                         .seq = sqlite3_column_int64(s, 2)};
     else
         status = hd_store_fail(store, "cannot read its counts");
     sqlite3_reset(s);

@@ -40,6 +40,7 @@ HEED_CHECKED heed_status hd_store_version(hd_store *store, uint64_t *version);
  * is one. */
 struct hd_store_changes {
     int64_t items, users;
+    int64_t seq; /* the next event's */
 };
 HEED_CHECKED heed_status hd_store_changes(hd_store *store, struct hd_store_changes *out);
 /* In a transaction; hd_store_put_item(), hd_store_intern_item() and hd_store_put_user() do so by
@@ -98,6 +99,7 @@ HEED_CHECKED heed_status hd_store_put_event(hd_store *store, const struct hd_eve
 
 /* What is said about an item. NULL and 0: not given. */
 struct hd_item_row {
+    const char *id; /* of hd_store_get_item() alone */
     const char *title, *text, *author, *url;
     const char *tags; /* a JSON array of texts */
     heed_time created, expires;
@@ -182,10 +184,32 @@ struct hd_store_histories {
     uint8_t *kind;   /* as many */
     bool has_times;  /* some event of these has a time */
 };
-/* All users' events of these kinds; on the heap, given back by hd_store_histories_clear(). */
+/* All users' events of these kinds, none of those who do not want to be learned from; on the heap, given back by hd_store_histories_clear(). */
 HEED_CHECKED heed_status hd_store_load_histories(hd_store *store, uint32_t kinds,
                                                  struct hd_store_histories *out);
 void hd_store_histories_clear(struct hd_store_histories *histories);
+
+/* Each event of these kinds, in no useful order, but those of users who do not want to be learned
+ * from. *seq: the walk has seen every event before it. */
+typedef heed_status (*hd_event_fn)(void *context, int32_t user, int32_t item, heed_time ts);
+HEED_CHECKED heed_status hd_store_walk_events(hd_store *store, uint32_t kinds, hd_event_fn fn,
+                                              void *context, int64_t *seq);
+/* The numbers of those users, rising; on the heap, hd_free() them. */
+HEED_CHECKED heed_status hd_store_silent_users(hd_store *store, int32_t **users, int64_t *count);
+
+/* What was computed from the events before `seq`. */
+struct hd_summary_row {
+    const char *name;
+    int64_t seq;
+    heed_time at;
+    const double *value;
+    int64_t count;
+};
+/* In the arena; without one of that name seq is -1 and count 0. */
+HEED_CHECKED heed_status hd_store_get_summary(hd_store *store, const char *name, hd_arena *arena,
+                                              struct hd_summary_row *row);
+/* In a transaction. */
+HEED_CHECKED heed_status hd_store_put_summary(hd_store *store, const struct hd_summary_row *row);
 
 struct hd_store_history {
     int64_t count;

@@ -72,7 +72,7 @@ heed_status hd_store_put_user(hd_store *store, int32_t user, const struct hd_use
     sqlite3_bind_int64(s, 3, row->consent);
     HD_TRY(hd_store_run(store, s, "cannot be written"));
     *changed = sqlite3_changes(store->db) > 0;
-    if (before & ~row->consent)
+    if (before != row->consent)
         hd_store_touch_users(store);
     return HEED_OK;
 }

@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE /* accept4 */
+#include "server/http_guard.h"
+
+#include "base/limits.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "base/time.h"
+#include "server/http_text.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define PEER_BUCKETS 4096
+#define ACCEPTS_MAX 64 /* in a row; then deadlines are looked at again */
+
+/* An address and how many connections it has. */
+struct hd_peer {
+    uint8_t address[16];
+    int count;
+    struct hd_peer *next;
+};
+
+/* A connection that was refused while its client was sending: closing now would make the kernel answer
+ * with a reset, and a reset throws away an answer that was not read yet. */
+struct drained {
+    int fd;
+    int64_t deadline_ns;
+    size_t bytes;
+};
+
+struct hd_guard {
+    struct hd_guard_opts opts;
+    int wake, port;
+    pthread_t thread;
+    bool running;
+    atomic_bool ended;
+    _Atomic int64_t accepted, refused, cut_off;
+    pthread_mutex_t door; /* held while connections are taken, so that deaf means deaf; before `lock` */
+    int listener;         /* -1 once deaf */
+    pthread_mutex_t lock; /* guards all below */
+    struct hd_link **by_fd;
+    int fds;
+    struct hd_link *links;
+    int open;
+    struct hd_peer *peers[PEER_BUCKETS];
+    uint64_t seed;
+    struct drained drained[HD_HTTP_DRAINED_MAX];
+    int draining;
+};
+
+/* Without a length: the end of the connection is its end. */
+static const char full[] =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
+    "Retry-After: 1\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+    "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
+    "\"detail\":\"too many connections\"}";
+
+/* ---- addresses */
+
+bool hd_address_loopback(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, address, sizeof in);
+        return ntohl(in.sin_addr.s_addr) >> 24 == 127;
+    }
+    if (address->sa_family == AF_INET6) {
+        struct sockaddr_in6 in;
+        memcpy(&in, address, sizeof in);
+        return IN6_IS_ADDR_LOOPBACK(&in.sin6_addr) ||
+               (IN6_IS_ADDR_V4MAPPED(&in.sin6_addr) && in.sin6_addr.s6_addr[12] == 127);
+    }
+    return false;
+}
+
+/* What connections are counted by: an IPv4 address, or the first 64 bits of an IPv6 one, which is what
+ * one household or machine is given. */
+static void address_key(const struct sockaddr *address, uint8_t key[16])
+{
+    memset(key, 0, 16);
+    if (address->sa_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, address, sizeof in);
+        key[10] = key[11] = 0xff;
+        memcpy(key + 12, &in.sin_addr, 4);
+    } else {
+        struct sockaddr_in6 in;
+        memcpy(&in, address, sizeof in);
+        memcpy(key, &in.sin6_addr, IN6_IS_ADDR_V4MAPPED(&in.sin6_addr) ? 16 : 8);
+    }
+}
+
+static void address_text(const struct sockaddr *address, char text[INET6_ADDRSTRLEN])
+{
+    uint8_t key[16];
+
+    address_key(address, key);
+    if (address->sa_family == AF_INET || (key[10] == 0xff && key[11] == 0xff)) {
+        inet_ntop(AF_INET, key + 12, text, INET6_ADDRSTRLEN);
+    } else {
+        struct sockaddr_in6 in;
+        memcpy(&in, address, sizeof in);
+        inet_ntop(AF_INET6, &in.sin6_addr, text, INET6_ADDRSTRLEN);
+    }
+}
+
+/* Where the address's record hangs in its chain; *where is NULL where it has none. */
+static struct hd_peer **find_peer(hd_guard *guard, const uint8_t key[16])
+{
+    uint64_t high, low;
+    struct hd_peer **where;
+
+    memcpy(&high, key, 8);
+    memcpy(&low, key + 8, 8);
+    where = &guard->peers[hd_mix64(hd_mix64(guard->seed ^ high) ^ low) % PEER_BUCKETS];
+    while (*where && memcmp((*where)->address, key, 16) != 0)
+        where = &(*where)->next;
+    return where;
+}
+
+/* ---- links; under the lock */
+
+static void drop_link(hd_guard *guard, struct hd_link *link)
+{
+    struct hd_peer **where = find_peer(guard, link->from->address);
+
+    if (--link->from->count == 0) {
+        *where = link->from->next;
+        hd_free(link->from);
+    }
+    if (link->previous)
+        link->previous->next = link->next;
+    else
+        guard->links = link->next;
+    if (link->next)
+        link->next->previous = link->previous;
+    guard->by_fd[link->fd] = NULL;
+    guard->open--;
+    hd_free(link);
+}
+
+/* NULL: there are too many, in all or from there, or no memory. */
+static struct hd_link *add_link(hd_guard *guard, int fd, const struct sockaddr *address)
+{
+    bool spared = guard->opts.per_address == 0 ||
+                  (guard->opts.spare_loopback && hd_address_loopback(address));
+    struct hd_peer **where;
+    struct hd_link *link;
+    uint8_t key[16];
+
+    /* Still there only where its adopter ran out of memory before it opened it. */
+    if (guard->by_fd[fd])
+        drop_link(guard, guard->by_fd[fd]);
+    address_key(address, key);
+    where = find_peer(guard, key);
+    if (guard->open >= guard->opts.connections ||
+        (!spared && *where && (*where)->count >= guard->opts.per_address) ||
+        !(link = hd_alloc(1, sizeof *link)))
+        return NULL;
+    if (!*where) {
+        *where = hd_alloc(1, sizeof **where);
+        if (!*where) {
+            hd_free(link);
+            return NULL;
+        }
+        memcpy((*where)->address, key, sizeof key);
+    }
+    (*where)->count++;
+    link->from = *where;
+    link->fd = fd;
+    atomic_init(&link->deadline_ns, hd_monotonic_ns() + guard->opts.head_ms * INT64_C(1000000));
+    address_text(address, link->peer);
+    link->next = guard->links;
+    if (link->next)
+        link->next->previous = link;
+    guard->links = guard->by_fd[fd] = link;
+    guard->open++;
+    return link;
+}
+
+struct hd_link *hd_guard_opened(hd_guard *guard, int fd)
+{
+    struct hd_link *link;
+
+    pthread_mutex_lock(&guard->lock);
+    link = guard->by_fd[fd];
+    link->opened = true;
+    pthread_mutex_unlock(&guard->lock);
+    return link;
+}
+
+/* Its answer was sent and it is about to be closed: a second descriptor keeps the connection alive. */
+static void keep_draining(hd_guard *guard, const struct hd_link *link)
+{
+    int unread = 0, fd;
+
+    if (link->cut || guard->draining == HD_HTTP_DRAINED_MAX ||
+        (!atomic_load(&link->drain) && (ioctl(link->fd, FIONREAD, &unread) != 0 || unread == 0)))
+        return;
+    fd = fcntl(link->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    guard->drained[guard->draining++] =
+        (struct drained){fd, hd_monotonic_ns() + HD_HTTP_DRAIN_MS * INT64_C(1000000), 0};
+    eventfd_write(guard->wake, 1);
+}
+
+void hd_guard_closed(hd_guard *guard, struct hd_link *link)
+{
+    pthread_mutex_lock(&guard->lock);
+    keep_draining(guard, link);
+    drop_link(guard, link);
+    pthread_mutex_unlock(&guard->lock);
+}
+
+static void cut_link(struct hd_link *link)
+{
+    shutdown(link->fd, SHUT_RDWR);
+    link->cut = true;
+}
+
+void hd_guard_cut(hd_guard *guard, bool busy_too)
+{
+    pthread_mutex_lock(&guard->lock);
+    for (struct hd_link *link = guard->links; link; link = link->next)
+        if (link->opened && !link->cut && (busy_too || !atomic_load(&link->busy)))
+            cut_link(link);
+    pthread_mutex_unlock(&guard->lock);
+}
+
+/* ---- the thread */
+
+static void enforce_deadlines(hd_guard *guard)
+{
+    int64_t now = hd_monotonic_ns();
+
+    pthread_mutex_lock(&guard->lock);
+    for (struct hd_link *link = guard->links; link; link = link->next) {
+        if (!link->opened || link->cut || atomic_load(&link->deadline_ns) > now)
+            continue;
+        cut_link(link);
+        if (atomic_load(&link->busy))
+            atomic_fetch_add(&guard->cut_off, 1);
+    }
+    pthread_mutex_unlock(&guard->lock);
+}
+
+/* Reads and throws away, so that a client still sending comes to reading its answer. */
+static void drain(hd_guard *guard)
+{
+    int64_t now = hd_monotonic_ns();
+    char waste[16 << 10];
+
+    pthread_mutex_lock(&guard->lock);
+    for (int i = 0; i < guard->draining; i++) {
+        struct drained *d = &guard->drained[i];
+        ssize_t got = 1;
+        for (int n = 0; n < 64 && (got = recv(d->fd, waste, sizeof waste, MSG_DONTWAIT)) > 0; n++)
+            d->bytes += (size_t)got;
+        if ((got < 0 && errno == EAGAIN) || got > 0)
+            if (now < d->deadline_ns && d->bytes < HD_HTTP_DRAIN_BYTES)
+                continue;
+        close(d->fd);
+        *d = guard->drained[--guard->draining];
+        i--;
+    }
+    pthread_mutex_unlock(&guard->lock);
+}
+
+static void refuse(hd_guard *guard, int fd)
+{
+    atomic_fetch_add(&guard->refused, 1);
+    if (!guard->opts.tls)
+        send(fd, full, sizeof full - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    close(fd);
+}
+
+static void accept_one(hd_guard *guard, int fd, const struct sockaddr *address, socklen_t bytes)
+{
+    struct hd_link *link = NULL;
+    int on = 1;
+
+    atomic_fetch_add(&guard->accepted, 1);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    pthread_mutex_lock(&guard->lock);
+    if (fd < guard->fds)
+        link = add_link(guard, fd, address);
+    pthread_mutex_unlock(&guard->lock);
+    if (!link) {
+        refuse(guard, fd);
+    } else if (!guard->opts.adopt(guard->opts.context, fd, address, bytes)) {
+        atomic_fetch_add(&guard->refused, 1);
+        pthread_mutex_lock(&guard->lock);
+        drop_link(guard, link);
+        pthread_mutex_unlock(&guard->lock);
+    }
+}
+
+/* False where the process has no descriptors or memory left: better look again a little later. */
+static bool accept_some(hd_guard *guard)
+{
+    bool well = true;
+
+    pthread_mutex_lock(&guard->door);
+    for (int i = 0; i < ACCEPTS_MAX && guard->listener >= 0; i++) {
+        struct sockaddr_storage address;
+        socklen_t bytes = sizeof address;
+        int fd = accept4(guard->listener, (struct sockaddr *)&address, &bytes,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            well = errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM;
+            break;
+        }
+        accept_one(guard, fd, (struct sockaddr *)&address, bytes);
+    }
+    pthread_mutex_unlock(&guard->door);
+    return well;
+}
+
+static void *guard_thread(void *argument)
+{
+    hd_guard *guard = argument;
+    struct pollfd polled[2 + HD_HTTP_DRAINED_MAX];
+    bool breathless = false;
+    int64_t next_ns = 0;
+
+    while (!atomic_load(&guard->ended)) {
+        nfds_t count = 2;
+        polled[0] = (struct pollfd){guard->wake, POLLIN, 0};
+        pthread_mutex_lock(&guard->door);
+        polled[1] = (struct pollfd){breathless ? -1 : guard->listener, POLLIN, 0};
+        pthread_mutex_unlock(&guard->door);
+        pthread_mutex_lock(&guard->lock);
+        for (int i = 0; i < guard->draining; i++)
+            polled[count++] = (struct pollfd){guard->drained[i].fd, POLLIN, 0};
+        pthread_mutex_unlock(&guard->lock);
+        poll(polled, count, guard->opts.tick_ms);
+        if (polled[0].revents & POLLIN) {
+            eventfd_t value;
+            eventfd_read(guard->wake, &value);
+        }
+        breathless = (polled[1].revents & POLLIN) && !accept_some(guard);
+        drain(guard);
+        if (hd_monotonic_ns() >= next_ns) {
+            enforce_deadlines(guard);
+            next_ns = hd_monotonic_ns() + guard->opts.tick_ms * INT64_C(1000000);
+        }
+    }
+    return NULL;
+}
+
+/* ---- opening and closing */
+
+static int listen_on(const struct addrinfo *info)
+{
+    int on = 1, off = 0;
+    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, info->ai_protocol);
+
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (info->ai_family == AF_INET6) /* [::] takes IPv4 too */
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0)
+        return fd;
+    on = errno;
+    close(fd);
+    errno = on;
+    return -1;
+}
+
+static heed_status open_listener(hd_guard *guard, const char *where)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
+    struct sockaddr_storage bound;
+    socklen_t bytes = sizeof bound;
+    struct hd_listen address;
+    int result;
+
+    HD_TRY(hd_listen_parse(where, &address));
+    result = getaddrinfo(address.host[0] ? address.host : NULL, address.port, &hints, &found);
+    if (result != 0)
+        return hd_fail(HEED_E_ARG, "listen: `%.100s`: %s", where, gai_strerror(result));
+    for (const struct addrinfo *i = found; i && guard->listener < 0; i = i->ai_next)
+        guard->listener = listen_on(i);
+    freeaddrinfo(found);
+    if (guard->listener < 0)
+        return hd_fail_errno(HEED_E_IO, "listen: `%.100s`", where);
+    if (getsockname(guard->listener, (struct sockaddr *)&bound, &bytes) != 0)
+        return hd_fail_errno(HEED_E_IO, "listen: `%.100s`", where);
+    struct sockaddr_in in; /* the port lies at the same place in both families */
+    memcpy(&in, &bound, sizeof in);
+    guard->port = ntohs(in.sin_port);
+    return HEED_OK;
+}
+
+/* Raises the soft limit of descriptors to the hard one, as each connection takes one, and returns it.
+ * It is the process's own and is not lowered again. */
+static int raise_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 1024;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur < HD_HTTP_DESCRIPTORS_MAX ? (int)limit.rlim_cur : HD_HTTP_DESCRIPTORS_MAX;
+}
+
+heed_status hd_guard_open(const struct hd_guard_opts *opts, hd_guard **out)
+{
+    hd_guard *guard = hd_alloc(1, sizeof *guard);
+    heed_status status;
+
+    if (!guard)
+        return hd_fail(HEED_E_NOMEM, "http: out of memory");
+    guard->opts = *opts;
+    guard->listener = guard->wake = -1;
+    guard->seed = hd_mix64((uint64_t)hd_monotonic_ns() ^ (uintptr_t)guard);
+    guard->fds = raise_descriptors();
+    if (guard->opts.connections > guard->fds - HD_HTTP_DESCRIPTORS_KEPT)
+        guard->opts.connections =
+            guard->fds > 2 * HD_HTTP_DESCRIPTORS_KEPT ? guard->fds - HD_HTTP_DESCRIPTORS_KEPT
+                                                      : guard->fds / 2;
+    pthread_mutex_init(&guard->lock, NULL);
+    pthread_mutex_init(&guard->door, NULL);
+    status = open_listener(guard, opts->listen);
+    guard->by_fd = hd_alloc((size_t)guard->fds, sizeof(struct hd_link *));
+    if (status == HEED_OK && !guard->by_fd)
+        status = hd_fail(HEED_E_NOMEM, "http: out of memory");
+    if (status == HEED_OK && (guard->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+        status = hd_fail_errno(HEED_E_IO, "http: eventfd");
+    if (status == HEED_OK)
+        *out = guard;
+    else
+        hd_guard_close(guard);
+    return status;
+}
+
+heed_status hd_guard_start(hd_guard *guard)
+{
+    int failed = pthread_create(&guard->thread, NULL, guard_thread, guard);
+
+    if (failed) {
+        errno = failed;
+        return hd_fail_errno(HEED_E_IO, "http: a thread cannot be started");
+    }
+    guard->running = true;
+    return HEED_OK;
+}
+
+int hd_guard_port(const hd_guard *guard)
+{
+    return guard->port;
+}
+
+void hd_guard_deafen(hd_guard *guard)
+{
+    pthread_mutex_lock(&guard->door);
+    if (guard->listener >= 0)
+        close(guard->listener);
+    guard->listener = -1;
+    pthread_mutex_unlock(&guard->door);
+    eventfd_write(guard->wake, 1);
+}
+
+void hd_guard_close(hd_guard *guard)
+{
+    if (!guard)
+        return;
+    atomic_store(&guard->ended, true);
+    if (guard->running) {
+        eventfd_write(guard->wake, 1);
+        pthread_join(guard->thread, NULL);
+    }
+    for (int i = 0; i < guard->draining; i++)
+        close(guard->drained[i].fd);
+    while (guard->links) /* adopted, but never opened */
+        drop_link(guard, guard->links);
+    if (guard->listener >= 0)
+        close(guard->listener);
+    if (guard->wake >= 0)
+        close(guard->wake);
+    pthread_mutex_destroy(&guard->lock);
+    pthread_mutex_destroy(&guard->door);
+    hd_free(guard->by_fd);
+    hd_free(guard);
+}
+
+void hd_guard_count(hd_guard *guard, struct hd_guard_counts *out)
+{
+    pthread_mutex_lock(&guard->lock);
+    out->open = guard->open;
+    pthread_mutex_unlock(&guard->lock);
+    out->accepted = atomic_load(&guard->accepted);
+    out->refused = atomic_load(&guard->refused);
+    out->cut_off = atomic_load(&guard->cut_off);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The queue of bodies and the thread that empties it. */
+#include "server/intake.h"
+#include "base/memory.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+struct hd_intake {
+    heed_engine *engine;
+    struct hd_intake_watch watch;
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t news;
+    struct hd_delivery *first, **last;
+    int waiting;
+    size_t bytes; /* of those that wait */
+    bool ending;
+};
+
+static void on_reject(void *context, const heed_reject *reject)
+{
+    struct hd_delivery *delivery = context;
+
+    if (delivery->error_count == HD_ERRORS_LISTED_MAX)
+        return;
+    char *reason = hd_arena_strdup(hd_exchange_arena(delivery->x), reject->reason);
+    delivery->errors[delivery->error_count++] =
+        (struct hd_bad_record){reject->line, reason ? reason : ""};
+}
+
+/* The next group, in the order of arrival; NULL once all is taken in and the end was asked for. */
+static struct hd_delivery *take_group(hd_intake *intake, int *count)
+{
+    size_t bytes = 0;
+
+    pthread_mutex_lock(&intake->lock);
+    while (!intake->first && !intake->ending)
+        pthread_cond_wait(&intake->news, &intake->lock);
+    struct hd_delivery *group = intake->first, **end = &intake->first;
+    *count = 0;
+    while (*end && *count < HD_INTAKE_GROUP_MAX &&
+           (*count == 0 || bytes + (*end)->piece.bytes <= HD_INTAKE_GROUP_BYTES)) {
+        bytes += (*end)->piece.bytes;
+        end = &(*end)->next;
+        ++*count;
+    }
+    intake->first = *end;
+    if (!intake->first)
+        intake->last = &intake->first;
+    *end = NULL;
+    intake->waiting -= *count;
+    intake->bytes -= bytes;
+    pthread_mutex_unlock(&intake->lock);
+    return group;
+}
+
+/* What a failed call did take in stands, and is answered so. */
+static void finish(hd_intake *intake, struct hd_delivery *delivery, heed_status status)
+{
+    const heed_ingest *p = &delivery->piece;
+
+    if (status != HEED_OK && p->accepted + p->duplicate + p->rejected == 0) {
+        delivery->status = status;
+        snprintf(delivery->message, sizeof delivery->message, "%s", heed_error_message());
+    }
+    if (intake->watch.taken)
+        intake->watch.taken(intake->watch.context, delivery);
+    delivery->done(delivery, delivery->context);
+}
+
+static void take_in(hd_intake *intake, struct hd_delivery *group, int count)
+{
+    heed_ingest pieces[HD_INTAKE_GROUP_MAX];
+    struct hd_delivery *delivery = group;
+
+    for (int i = 0; i < count; i++, delivery = delivery->next) {
+        pieces[i] = delivery->piece;
+        pieces[i].reject = on_reject;
+        pieces[i].reject_context = delivery;
+    }
+    heed_status status = heed_engine_ingest(intake->engine, pieces, count);
+    for (int i = 0; i < count; i++) {
+        struct hd_delivery *next = group->next; /* finish() gives the delivery away */
+        group->piece = pieces[i];
+        finish(intake, group, status);
+        group = next;
+    }
+}
+
+static void *run(void *context)
+{
+    hd_intake *intake = context;
+    struct hd_delivery *group;
+    int count;
+
+    while ((group = take_group(intake, &count)))
+        take_in(intake, group, count);
+    return NULL;
+}
+
+heed_status hd_intake_new(heed_engine *engine, const struct hd_intake_watch *watch, hd_intake **out)
+{
+    hd_intake *intake = hd_alloc(1, sizeof *intake);
+
+    if (!intake)
+        return hd_fail(HEED_E_NOMEM, "intake: no memory");
+    intake->engine = engine;
+    intake->watch = watch ? *watch : (struct hd_intake_watch){0};
+    intake->last = &intake->first;
+    pthread_mutex_init(&intake->lock, NULL);
+    pthread_cond_init(&intake->news, NULL);
+    if (pthread_create(&intake->thread, NULL, run, intake) != 0) {
+        pthread_cond_destroy(&intake->news);
+        pthread_mutex_destroy(&intake->lock);
+        hd_free(intake);
+        return hd_fail(HEED_E_NOMEM, "intake: no thread could be had");
+    }
+    *out = intake;
+    return HEED_OK;
+}
+
+void hd_intake_free(hd_intake *intake)
+{
+    if (!intake)
+        return;
+    pthread_mutex_lock(&intake->lock);
+    intake->ending = true;
+    pthread_cond_signal(&intake->news);
+    pthread_mutex_unlock(&intake->lock);
+    pthread_join(intake->thread, NULL);
+    pthread_cond_destroy(&intake->news);
+    pthread_mutex_destroy(&intake->lock);
+    hd_free(intake);
+}
+
+heed_status hd_intake_put(hd_intake *intake, struct hd_delivery *delivery)
+{
+    size_t bytes = delivery->piece.bytes;
+
+    pthread_mutex_lock(&intake->lock);
+    bool full = intake->ending || intake->waiting == HD_INTAKE_WAITING_MAX ||
+                (intake->waiting > 0 && intake->bytes + bytes > HD_INTAKE_BYTES_MAX);
+    if (!full) {
+        hd_exchange_later(delivery->x);
+        delivery->next = NULL;
+        *intake->last = delivery;
+        intake->last = &delivery->next;
+        intake->waiting++;
+        intake->bytes += bytes;
+        pthread_cond_signal(&intake->news);
+    }
+    pthread_mutex_unlock(&intake->lock);
+    if (full)
+        return hd_fail(HEED_E_BUSY, "intake: %d bodies wait already", HD_INTAKE_WAITING_MAX);
+    return HEED_OK;
+}
+
+int hd_intake_waiting(hd_intake *intake)
+{
+    pthread_mutex_lock(&intake->lock);
+    int waiting = intake->waiting;
+    pthread_mutex_unlock(&intake->lock);
+    return waiting;
+}

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Jobs: a ring of the last hundred, and the thread that works through those that wait. */
+#include "server/jobs.h"
+#include "base/limits.h"
+#include "base/memory.h"
+#include "base/time.h"
+#include "server/log.h"
+#include "server/metrics.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RETAIN_EVERY_MS (INT64_C(3600) * 1000) /* ages are days; an hour late is on time */
+#define LOWEST_PRIORITY 19
+
+struct job {
+    int64_t id; /* 0: empty */
+    struct hd_job_order order;
+    enum hd_job_state state;
+    bool cancel;
+    heed_time asked, started, ended;
+    char part[64]; /* of the progress: what is counted */
+    int64_t done, total;
+    char error[HD_ERROR_BYTES_MAX];
+    char *result; /* a JSON object, on the heap */
+};
+
+struct hd_jobs {
+    heed_engine *engine;
+    const char *folder;
+    struct hd_jobs_opts opts;
+    struct hd_metrics *metrics;
+    pthread_t thread;
+    int64_t next_train_ms, next_retain_ms; /* monotonic; the thread's own */
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t news;
+    struct job ring[HD_JOBS_KEPT_MAX];
+    int64_t last; /* the latest id */
+    bool ending;
+};
+
+static const char *const kind_names[HD_JOB_KINDS] = {"train", "evaluate", "export"};
+static const char *const state_names[HD_JOB_STATES] = {"waiting", "running", "done", "failed",
+                                                       "cancelled"};
+
+const char *hd_job_kind_name(enum hd_job_kind kind)
+{
+    return kind_names[kind];
+}
+
+static int64_t monotonic_ms(void)
+{
+    return hd_monotonic_ns() / 1000000;
+}
+
+/* The job of that id, under the lock; NULL where it is forgotten or never was. */
+static struct job *find_job(hd_jobs *jobs, int64_t id)
+{
+    struct job *job = &jobs->ring[(uint64_t)id % HD_JOBS_KEPT_MAX];
+
+    return id > 0 && job->id == id ? job : NULL;
+}
+
+/* ---- doing them */
+
+/* The job that runs, for its progress callback. */
+struct running {
+    hd_jobs *jobs;
+    int64_t id;
+};
+
+static bool on_progress(void *context, const char *what, int64_t done, int64_t total)
+{
+    struct running *running = context;
+    bool go_on = false;
+
+    pthread_mutex_lock(&running->jobs->lock);
+    struct job *job = find_job(running->jobs, running->id);
+    if (job) {
+        snprintf(job->part, sizeof job->part, "%s", what);
+        job->done = done;
+        job->total = total;
+        go_on = !job->cancel && !running->jobs->ending;
+    }
+    pthread_mutex_unlock(&running->jobs->lock);
+    return go_on;
+}
+
+static heed_status train(hd_jobs *jobs, const struct hd_job_order *order,
+                         const heed_progress *progress, struct hd_json_writer *w)
+{
+    heed_train_opts opts = order->train;
+    heed_train_report r = {0};
+
+    opts.progress = *progress;
+    HD_TRY(heed_engine_train(jobs->engine, &opts, &r));
+    if (jobs->metrics)
+        hd_metrics_trained(jobs->metrics, &r);
+    hd_json_put_text(w, "recipe", r.recipe);
+    hd_json_put_int(w, "epochs", r.epochs);
+    hd_json_put_int(w, "best_epoch", r.best_epoch);
+    hd_json_put_number(w, "valid_ndcg10", r.valid_ndcg10);
+    hd_json_put_bool(w, "kept_out", r.kept_out);
+    if (opts.only_better)
+        hd_json_put_number(w, "rival_ndcg10", r.rival_ndcg10);
+    hd_json_put_number(w, "seconds", r.train_seconds);
+    return HEED_OK;
+}
+
+static heed_status evaluate(hd_jobs *jobs, const heed_progress *progress, struct hd_json_writer *w)
+{
+    heed_evaluation e = {0};
+
+    HD_TRY(heed_engine_evaluate(jobs->engine, progress, &e));
+    hd_json_put_int(w, "users", e.users);
+    hd_json_put_int(w, "items", e.items);
+    hd_json_put_number(w, "ndcg10", e.test.ndcg10);
+    hd_json_put_number(w, "hr10", e.test.hr10);
+    hd_json_put_number(w, "mrr", e.test.mrr);
+    hd_json_put_number(w, "coverage", e.test.coverage);
+    hd_json_put_number(w, "popularity_ndcg10", e.popularity.ndcg10);
+    hd_json_put_number(w, "markov_ndcg10", e.markov.ndcg10);
+    hd_json_put_number(w, "seconds", e.seconds);
+    return HEED_OK;
+}
+
+/* Where an export's bytes go. */
+struct export_file {
+    struct running *running;
+    FILE *file;
+    int64_t bytes;
+};
+
+static bool on_bytes(void *context, const char *text, size_t bytes)
+{
+    struct export_file *out = context;
+
+    out->bytes += (int64_t)bytes;
+    return fwrite(text, 1, bytes, out->file) == bytes &&
+           on_progress(out->running, "bytes written", out->bytes, 0);
+}
+
+static heed_status write_records(hd_jobs *jobs, heed_record what, struct running *running,
+                                 const char *path, int64_t *bytes)
+{
+    struct export_file out = {running, fopen(path, "wxe"), 0};
+
+    if (!out.file)
+        return hd_fail_errno(HEED_E_IO, "%s: cannot write", path);
+    heed_status status =
+        heed_engine_export(jobs->engine, what, &(heed_sink){on_bytes, &out});
+    bool failed = ferror(out.file) != 0;
+    if ((fclose(out.file) != 0 || failed) && status != HEED_E_IO)
+        status = hd_fail_errno(HEED_E_IO, "%s: cannot write", path);
+    if (status != HEED_OK)
+        unlink(path);
+    *bytes = out.bytes;
+    return status;
+}
+
+/* Into DATA/exports, under a name of ours: nobody who asks can choose where the server writes. */
+static heed_status export_to_file(hd_jobs *jobs, const struct hd_job_order *order,
+                                  struct running *running, struct hd_json_writer *w)
+{
+    static const struct {
+        const char *name, *ending;
+        heed_record what;
+    } kinds[] = {{"events", "ndjson", HEED_RECORD_EVENT},
+                 {"items", "ndjson", HEED_RECORD_ITEM},
+                 {"users", "ndjson", HEED_RECORD_USER},
+                 {"model", "safetensors", HEED_RECORDS}};
+    char path[4096], stamp[HD_TIME_TEXT_BYTES];
+    int64_t bytes = 0;
+    size_t k = 0;
+
+    while (k + 1 < sizeof kinds / sizeof *kinds && strcmp(kinds[k].name, order->what) != 0)
+        k++;
+    snprintf(path, sizeof path, "%s/exports", jobs->folder);
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return hd_fail_errno(HEED_E_IO, "%s: cannot be made", path);
+    hd_time_format(hd_clock_now(NULL), stamp);
+    for (char *c = stamp; *c; c++)
+        *c = *c == ':' || *c == '.' ? '-' : *c; /* as a name of a file anywhere */
+    if ((size_t)snprintf(path, sizeof path, "%s/exports/%s-%s-%" PRId64 ".%s", jobs->folder,
+                         kinds[k].name, stamp, running->id, kinds[k].ending) >= sizeof path)
+        return hd_fail(HEED_E_RANGE, "export: the data folder's path is too long");
+    if (kinds[k].what == HEED_RECORDS)
+        HD_TRY(heed_engine_export_model(jobs->engine, "sequence", path));
+    else
+        HD_TRY(write_records(jobs, kinds[k].what, running, path, &bytes));
+    hd_json_put_text(w, "file", path + strlen(jobs->folder) + 1);
+    return HEED_OK;
+}
+
+static heed_status perform(hd_jobs *jobs, const struct hd_job_order *order,
+                           struct running *running, struct hd_json_writer *w)
+{
+    heed_progress progress = {on_progress, running};
+
+    switch (order->kind) {
+    case HD_JOB_TRAIN:
+        return train(jobs, order, &progress, w);
+    case HD_JOB_EVALUATE:
+        return evaluate(jobs, &progress, w);
+    case HD_JOB_EXPORT:
+        return export_to_file(jobs, order, running, w);
+    case HD_JOB_KINDS:
+        break;
+    }
+    return hd_fail(HEED_E_ARG, "job: there is no such kind");
+}
+
+static void log_job(const struct job *job)
+{
+    struct hd_log_line line;
+
+    hd_log_begin(&line, job->state == HD_JOB_FAILED ? HEED_LOG_WARN : HEED_LOG_INFO, "job");
+    hd_log_int(&line, "id", job->id);
+    hd_log_text(&line, "kind", kind_names[job->order.kind]);
+    hd_log_text(&line, "state", state_names[job->state]);
+    hd_log_text(&line, "by", job->order.by);
+    if (job->ended)
+        hd_log_int(&line, "ms", job->ended - job->started);
+    hd_log_text(&line, "result", job->result);
+    hd_log_text(&line, "error", *job->error ? job->error : NULL);
+    hd_log_end(&line, HD_LOG_FILE);
+}
+
+static void run_job(hd_jobs *jobs, int64_t id, const struct hd_job_order *order)
+{
+    struct running running = {jobs, id};
+    struct hd_json_writer w = {0};
+    const char *text = NULL;
+    char message[HD_ERROR_BYTES_MAX] = "";
+
+    hd_json_begin_object(&w, NULL);
+    heed_status status = perform(jobs, order, &running, &w);
+    if (status == HEED_OK) {
+        hd_json_end(&w);
+        status = hd_json_finish(&w, &text, NULL);
+    }
+    if (status != HEED_OK)
+        snprintf(message, sizeof message, "%s", heed_error_message());
+    pthread_mutex_lock(&jobs->lock);
+    struct job *job = find_job(jobs, id);
+    job->state = status == HEED_OK          ? HD_JOB_DONE
+                 : status == HEED_E_CANCELLED ? HD_JOB_CANCELLED
+                                              : HD_JOB_FAILED;
+    job->ended = hd_clock_now(NULL);
+    job->result = status == HEED_OK ? hd_strdup(text) : NULL;
+    memcpy(job->error, message, sizeof message);
+    struct job told = *job; /* for the log, which is written without the lock */
+    told.result = status == HEED_OK ? w.text : NULL;
+    pthread_mutex_unlock(&jobs->lock);
+    log_job(&told);
+    hd_json_clear(&w);
+}
+
+/* ---- the thread */
+
+/* The oldest that waits, now running; false where none does. Under the lock. */
+static bool next_job(hd_jobs *jobs, int64_t *id, struct hd_job_order *order)
+{
+    for (int64_t i = jobs->last - HD_JOBS_KEPT_MAX + 1; i <= jobs->last; i++) {
+        struct job *job = find_job(jobs, i);
+        if (!job || job->state != HD_JOB_WAITING)
+            continue;
+        job->state = HD_JOB_RUNNING;
+        job->started = hd_clock_now(NULL);
+        *id = job->id;
+        *order = job->order;
+        return true;
+    }
+    return false;
+}
+
+static void retain(hd_jobs *jobs)
+{
+    heed_time now = hd_clock_now(NULL);
+
+    for (int i = 0; i < jobs->opts.retain_count; i++) {
+        const struct hd_retain_rule *rule = &jobs->opts.retain[i];
+        struct hd_log_line line;
+        int64_t removed = 0;
+        heed_status status = heed_engine_retain(jobs->engine, *rule->kind ? rule->kind : NULL,
+                                                now - rule->age, &removed);
+        if (status == HEED_OK && removed == 0)
+            continue;
+        hd_log_begin(&line, status == HEED_OK ? HEED_LOG_INFO : HEED_LOG_ERROR, "retain");
+        hd_log_text(&line, "kind", *rule->kind ? rule->kind : "all");
+        hd_log_int(&line, "removed", removed);
+        hd_log_text(&line, "error", status == HEED_OK ? NULL : heed_error_message());
+        hd_log_end(&line, HD_LOG_FILE);
+    }
+}
+
+static void order_training(hd_jobs *jobs)
+{
+    struct hd_job_order order = {.kind = HD_JOB_TRAIN, .by = "schedule"};
+    heed_engine_counts counts;
+    int64_t id;
+
+    order.train.only_better = true;
+    if (heed_engine_count(jobs->engine, &counts) != HEED_OK || counts.events == 0)
+        return; /* nothing to learn from yet */
+    if (hd_jobs_add(jobs, &order, &id) != HEED_OK)
+        hd_log_say(HD_LOG_FILE, HEED_LOG_WARN, "schedule", "message", heed_error_message());
+}
+
+/* What is due by the clock. A store without a model gets its first training at once. */
+static void do_what_is_due(hd_jobs *jobs)
+{
+    int64_t now = monotonic_ms();
+
+    if (jobs->opts.retain_count > 0 && now >= jobs->next_retain_ms) {
+        retain(jobs);
+        jobs->next_retain_ms = now + RETAIN_EVERY_MS;
+    }
+    if (jobs->opts.train_every > 0 && now >= jobs->next_train_ms) {
+        order_training(jobs);
+        jobs->next_train_ms = now + jobs->opts.train_every;
+    }
+}
+
+/* Waits for news, a second at the longest; false once the end was asked for. */
+static bool wait_for_job(hd_jobs *jobs, int64_t *id, struct hd_job_order *order, bool *found)
+{
+    struct timespec until;
+
+    pthread_mutex_lock(&jobs->lock);
+    *found = !jobs->ending && next_job(jobs, id, order);
+    if (!*found && !jobs->ending) {
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += 1;
+        pthread_cond_timedwait(&jobs->news, &jobs->lock, &until);
+    }
+    bool go_on = !jobs->ending;
+    pthread_mutex_unlock(&jobs->lock);
+    return go_on;
+}
+
+static void *work(void *context)
+{
+    hd_jobs *jobs = context;
+    struct hd_job_order order;
+    heed_engine_counts counts;
+    bool found;
+    int64_t id;
+
+    /* Linux has a priority for each thread, and those it makes inherit it. Failing costs nothing but
+     * speed. */
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOWEST_PRIORITY);
+    if (heed_engine_count(jobs->engine, &counts) == HEED_OK && counts.has_model)
+        jobs->next_train_ms = monotonic_ms() + jobs->opts.train_every;
+    do_what_is_due(jobs);
+    while (wait_for_job(jobs, &id, &order, &found)) {
+        if (found)
+            run_job(jobs, id, &order);
+        do_what_is_due(jobs);
+    }
+    return NULL;
+}
+
+/* ---- the callers' side */
+
+heed_status hd_jobs_new(heed_engine *engine, const char *folder, const struct hd_jobs_opts *opts,
+                        struct hd_metrics *metrics, hd_jobs **out)
+{
+    hd_jobs *jobs = hd_alloc(1, sizeof *jobs);
+
+    if (!jobs)
+        return hd_fail(HEED_E_NOMEM, "jobs: no memory");
+    jobs->engine = engine;
+    jobs->folder = folder;
+    jobs->opts = *opts;
+    jobs->metrics = metrics;
+    pthread_mutex_init(&jobs->lock, NULL);
+    pthread_cond_init(&jobs->news, NULL);
+    if (pthread_create(&jobs->thread, NULL, work, jobs) != 0) {
+        pthread_cond_destroy(&jobs->news);
+        pthread_mutex_destroy(&jobs->lock);
+        hd_free(jobs);
+        return hd_fail(HEED_E_NOMEM, "jobs: no thread could be had");
+    }
+    *out = jobs;
+    return HEED_OK;
+}
+
+void hd_jobs_free(hd_jobs *jobs)
+{
+    if (!jobs)
+        return;
+    pthread_mutex_lock(&jobs->lock);
+    jobs->ending = true;
+    pthread_cond_signal(&jobs->news);
+    pthread_mutex_unlock(&jobs->lock);
+    pthread_join(jobs->thread, NULL);
+    for (int i = 0; i < HD_JOBS_KEPT_MAX; i++)
+        hd_free(jobs->ring[i].result);
+    pthread_cond_destroy(&jobs->news);
+    pthread_mutex_destroy(&jobs->lock);
+    hd_free(jobs);
+}
+
+static int count_waiting(const hd_jobs *jobs)
+{
+    int waiting = 0;
+
+    for (int i = 0; i < HD_JOBS_KEPT_MAX; i++)
+        waiting += jobs->ring[i].id && jobs->ring[i].state == HD_JOB_WAITING;
+    return waiting;
+}
+
+heed_status hd_jobs_add(hd_jobs *jobs, const struct hd_job_order *order, int64_t *id)
+{
+    pthread_mutex_lock(&jobs->lock);
+    struct job *job = &jobs->ring[(uint64_t)(jobs->last + 1) % HD_JOBS_KEPT_MAX];
+    /* A training may run while a hundred short jobs are asked for after it. */
+    bool full = count_waiting(jobs) >= HD_JOBS_WAITING_MAX ||
+                (job->id && (job->state == HD_JOB_WAITING || job->state == HD_JOB_RUNNING));
+    if (!full) {
+        hd_free(job->result);
+        *job = (struct job){.id = ++jobs->last, .order = *order, .asked = hd_clock_now(NULL)};
+        *id = job->id;
+        pthread_cond_signal(&jobs->news);
+    }
+    pthread_mutex_unlock(&jobs->lock);
+    return full ? hd_fail(HEED_E_BUSY, "jobs: %d wait already", HD_JOBS_WAITING_MAX) : HEED_OK;
+}
+
+heed_status hd_jobs_cancel(hd_jobs *jobs, int64_t id)
+{
+    enum hd_job_state state = HD_JOB_DONE;
+
+    pthread_mutex_lock(&jobs->lock);
+    struct job *job = find_job(jobs, id);
+    if (job) {
+        state = job->state;
+        job->cancel = true;
+        if (state == HD_JOB_WAITING) {
+            job->state = HD_JOB_CANCELLED;
+            job->ended = job->started = hd_clock_now(NULL);
+        }
+    }
+    pthread_mutex_unlock(&jobs->lock);
+    if (!job)
+        return hd_fail(HEED_E_NOTFOUND, "job: there is no %" PRId64, id);
+    if (state != HD_JOB_WAITING && state != HD_JOB_RUNNING)
+        return hd_fail(HEED_E_STATE, "job: %" PRId64 " has ended already: %s", id,
+                       state_names[state]);
+    return HEED_OK;
+}
+
+static void put_time(struct hd_json_writer *w, const char *key, heed_time time)
+{
+    char text[HD_TIME_TEXT_BYTES];
+
+    if (!time)
+        return;
+    hd_time_format(time, text);
+    hd_json_put_text(w, key, text);
+}
+
+static void write_job(const struct job *job, struct hd_json_writer *w)
+{
+    char id[24];
+
+    snprintf(id, sizeof id, "%" PRId64, job->id);
+    hd_json_begin_object(w, NULL);
+    hd_json_put_text(w, "id", id);
+    hd_json_put_text(w, "kind", kind_names[job->order.kind]);
+    hd_json_put_text(w, "state", state_names[job->state]);
+    hd_json_put_text(w, "by", job->order.by);
+    put_time(w, "asked", job->asked);
+    put_time(w, "started", job->started);
+    put_time(w, "ended", job->ended);
+    if (*job->part) {
+        hd_json_begin_object(w, "progress");
+        hd_json_put_text(w, "what", job->part);
+        hd_json_put_int(w, "done", job->done);
+        hd_json_put_int(w, "total", job->total);
+        hd_json_end(w);
+    }
+    if (job->result)
+        hd_json_put_raw(w, "result", job->result);
+    if (*job->error)
+        hd_json_put_text(w, "error", job->error);
+    hd_json_end(w);
+}
+
+heed_status hd_jobs_write(hd_jobs *jobs, int64_t id, struct hd_json_writer *w)
+{
+    pthread_mutex_lock(&jobs->lock);
+    const struct job *job = find_job(jobs, id);
+    if (job)
+        write_job(job, w);
+    pthread_mutex_unlock(&jobs->lock);
+    return job ? HEED_OK : hd_fail(HEED_E_NOTFOUND, "job: there is no %" PRId64, id);
+}
+
+void hd_jobs_list(hd_jobs *jobs, struct hd_json_writer *w)
+{
+    hd_json_begin_object(w, NULL);
+    hd_json_begin_array(w, "jobs");
+    pthread_mutex_lock(&jobs->lock);
+    for (int64_t id = jobs->last; id > jobs->last - HD_JOBS_KEPT_MAX; id--) {
+        const struct job *job = find_job(jobs, id);
+        if (job)
+            write_job(job, w);
+    }
+    pthread_mutex_unlock(&jobs->lock);
+    hd_json_end(w);
+    hd_json_end(w);
+}
+
+void hd_jobs_count(hd_jobs *jobs, int64_t count[HD_JOB_STATES])
+{
+    memset(count, 0, HD_JOB_STATES * sizeof *count);
+    pthread_mutex_lock(&jobs->lock);
+    for (int i = 0; i < HD_JOBS_KEPT_MAX; i++)
+        if (jobs->ring[i].id)
+            count[jobs->ring[i].state]++;
+    pthread_mutex_unlock(&jobs->lock);
+}
