@@ -19,6 +19,7 @@ typedef struct heed_engine_opts {
     bool must_exist; /* a missing folder is HEED_E_NOTFOUND instead of being made */
     int threads;     /* of the pool for a training, evaluation or explanation; 0: all processors */
     int64_t memory_bytes; /* for what is kept at hand of users; 0: 64 MiB. Less costs time, never an answer */
+    bool discreet; /* errors name nobody but whom was asked for, and guess at no other user */
     heed_clock clock;
     heed_log log;
     uint64_t reserved[4];
@@ -100,7 +101,8 @@ typedef struct heed_ingest {
     size_t bytes;
     bool document; /* it is JSON instead: one object, or an array of them (line: which element) */
     bool merge;    /* items and users: what is not given stays; else it is forgotten */
-    /* Called for each record that was turned away (file is NULL), before the call returns. */
+    /* Called for each record that was turned away (file is NULL), before the call returns. It must not
+     * call the engine: a transaction is open. */
     void (*reject)(void *context, const heed_reject *reject);
     void *reject_context;
     int64_t accepted, duplicate, rejected; /* out. Their sum is every record there was */
@@ -113,7 +115,8 @@ typedef struct heed_ingest {
  *
  * Values   on HEED_OK all that was accepted is on disk, and the next feed knows it
  * Errors   HEED_E_BUSY  another process is writing (after a wait of some seconds)
- *          HEED_E_IO    the disk is full, or fails: nothing was taken in of pieces whose counts are 0
+ *          HEED_E_IO    the disk is full, or fails. Counts of accepted are 0 then; what had been committed
+ *                       comes again as a duplicate
  * Threads  locked: one call at a time writes, the others wait
  * Cost     one transaction for each 20,000 records
  */

@@ -83,21 +83,6 @@ static heed_status parse_position(const hd_json *value, struct hd_event *e)
     return HEED_OK;
 }
 
-/* An object as compact JSON, kept apart: json-c writes the next one over it. */
-static heed_status parse_object(const char *field, const hd_json *value, hd_arena *arena,
-                                const char **out)
-{
-    enum hd_json_kind kind = hd_json_kind(value);
-
-    if (kind != HD_JSON_OBJECT)
-        return hd_fail(HEED_E_FORMAT, "%s: %s, not an object", field, hd_json_kind_name(kind));
-    const char *text = hd_json_compact(value);
-    if (text && strlen(text) > HD_CONTEXT_BYTES_MAX)
-        return hd_fail(HEED_E_RANGE, "%s: longer than %d bytes", field, HD_CONTEXT_BYTES_MAX);
-    *out = text ? hd_arena_strdup(arena, text) : NULL;
-    return *out ? HEED_OK : hd_fail(HEED_E_NOMEM, "%s: no memory", field);
-}
-
 static heed_status parse_member(const char *key, const hd_json *value, hd_arena *arena,
                                 struct hd_event *e)
 {
@@ -118,9 +103,9 @@ static heed_status parse_member(const char *key, const hd_json *value, hd_arena 
     if (strcmp(key, "position") == 0)
         return parse_position(value, e);
     if (strcmp(key, "context") == 0)
-        return parse_object(key, value, arena, &e->context);
+        return hd_field_object(key, value, arena, &e->context);
     if (strcmp(key, "ext") == 0)
-        return parse_object(key, value, arena, &e->ext);
+        return hd_field_object(key, value, arena, &e->ext);
     if (strcmp(key, "id") == 0 || strcmp(key, "decision") == 0) {
         HD_TRY(hd_field_id(key, value, arena, &span));
         *(key[0] == 'i' ? &e->id : &e->decision) = span.at;
@@ -130,14 +115,11 @@ static heed_status parse_member(const char *key, const hd_json *value, hd_arena 
                    "%.60s: an event has no such field; your own go under context or ext", key);
 }
 
-heed_status hd_parse_event(hd_json_reader *reader, const char *line, size_t bytes, hd_arena *arena,
-                           struct hd_event *out)
+heed_status hd_event_of_json(const hd_json *root, hd_arena *arena, struct hd_event *out)
 {
     struct hd_event e = nothing_given;
     bool kind_given = false;
-    hd_json *root;
 
-    HD_TRY(hd_json_read(reader, line, bytes, &root));
     if (hd_json_kind(root) != HD_JSON_OBJECT)
         return hd_fail(HEED_E_FORMAT, "%s, not an object", hd_json_kind_name(hd_json_kind(root)));
     for (struct hd_json_member m = hd_json_first(root); m.key; m = hd_json_next(m)) {
@@ -153,6 +135,15 @@ heed_status hd_parse_event(hd_json_reader *reader, const char *line, size_t byte
                                     : "kind");
     *out = e;
     return HEED_OK;
+}
+
+heed_status hd_parse_event(hd_json_reader *reader, const char *line, size_t bytes, hd_arena *arena,
+                           struct hd_event *out)
+{
+    hd_json *root;
+
+    HD_TRY(hd_json_read(reader, line, bytes, &root));
+    return hd_event_of_json(root, arena, out);
 }
 
 /* ---- interactions */

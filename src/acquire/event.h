@@ -63,6 +63,10 @@ struct hd_event {
 HEED_CHECKED heed_status hd_parse_event(hd_json_reader *reader, const char *line, size_t bytes,
                                         hd_arena *arena, struct hd_event *out);
 
+/* The same, of a document that was read already. */
+HEED_CHECKED heed_status hd_event_of_json(const hd_json *root, hd_arena *arena,
+                                          struct hd_event *out);
+
 /* `user item`, blanks between them: a view whose time is not known. */
 HEED_CHECKED heed_status hd_parse_interaction(const char *line, size_t bytes, struct hd_event *out);
 

@@ -115,6 +115,20 @@ heed_status hd_field_time(const char *field, const hd_json *value, heed_time *ou
     return status == HEED_OK ? HEED_OK : hd_fail_prefix(status, "%s: \"%.40s\": ", field, text);
 }
 
+heed_status hd_field_object(const char *field, const hd_json *value, hd_arena *arena,
+                            const char **out)
+{
+    enum hd_json_kind kind = hd_json_kind(value);
+
+    if (kind != HD_JSON_OBJECT)
+        return hd_fail(HEED_E_FORMAT, "%s: %s, not an object", field, hd_json_kind_name(kind));
+    const char *text = hd_json_compact(value); /* json-c writes the next one over it */
+    if (text && strlen(text) > HD_CONTEXT_BYTES_MAX)
+        return hd_fail(HEED_E_RANGE, "%s: longer than %d bytes", field, HD_CONTEXT_BYTES_MAX);
+    *out = text ? hd_arena_strdup(arena, text) : NULL;
+    return *out ? HEED_OK : hd_fail(HEED_E_NOMEM, "%s: no memory", field);
+}
+
 /* ---- pieces of a line */
 
 heed_status hd_span_number(const char *field, struct hd_span span, double *out)

@@ -20,6 +20,10 @@ HEED_CHECKED heed_status hd_field_bool(const char *field, const hd_json *value, 
 /* RFC 3339, or whole milliseconds since 1970. */
 HEED_CHECKED heed_status hd_field_time(const char *field, const hd_json *value, heed_time *out);
 
+/* An object as compact JSON in the arena, at most HD_CONTEXT_BYTES_MAX bytes of it. */
+HEED_CHECKED heed_status hd_field_object(const char *field, const hd_json *value, hd_arena *arena,
+                                         const char **out);
+
 /* Digits with an optional sign and point, whatever the locale: no exponent, 15 digits at most. */
 HEED_CHECKED heed_status hd_span_number(const char *field, struct hd_span span, double *out);
 /* Seconds since 1970, as milliseconds; 0 and before are refused. */

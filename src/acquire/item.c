@@ -107,19 +107,38 @@ static heed_status parse_member(const char *key, const hd_json *value, hd_arena 
     return hd_fail(HEED_E_FORMAT, "%.60s: an item has no such field", key);
 }
 
+/* The bit of a field by its name; 0: it has none. */
+static unsigned bit_of(const char *key)
+{
+    static const char *const field[] = {"title",   "text",    "tags",   "author",  "url",
+                                        "created", "expires", "hidden", "features"};
+
+    for (size_t i = 0; i < sizeof field / sizeof *field; i++)
+        if (strcmp(field[i], key) == 0)
+            return 1U << i;
+    return 0;
+}
+
+heed_status hd_item_of_json(const hd_json *root, hd_arena *arena, struct hd_item *out)
+{
+    if (hd_json_kind(root) != HD_JSON_OBJECT)
+        return hd_fail(HEED_E_FORMAT, "%s, not an object", hd_json_kind_name(hd_json_kind(root)));
+    *out = (struct hd_item){0};
+    for (struct hd_json_member m = hd_json_first(root); m.key; m = hd_json_next(m)) {
+        if (hd_json_kind(m.value) != HD_JSON_NULL)
+            HD_TRY(parse_member(m.key, m.value, arena, out));
+        out->given |= bit_of(m.key);
+    }
+    if (!out->id.at)
+        return hd_fail(HEED_E_FORMAT, "id: missing");
+    return HEED_OK;
+}
+
 heed_status hd_parse_item(hd_json_reader *reader, const char *line, size_t bytes, hd_arena *arena,
                           struct hd_item *out)
 {
     hd_json *root;
 
     HD_TRY(hd_json_read(reader, line, bytes, &root));
-    if (hd_json_kind(root) != HD_JSON_OBJECT)
-        return hd_fail(HEED_E_FORMAT, "%s, not an object", hd_json_kind_name(hd_json_kind(root)));
-    *out = (struct hd_item){0};
-    for (struct hd_json_member m = hd_json_first(root); m.key; m = hd_json_next(m))
-        if (hd_json_kind(m.value) != HD_JSON_NULL)
-            HD_TRY(parse_member(m.key, m.value, arena, out));
-    if (!out->id.at)
-        return hd_fail(HEED_E_FORMAT, "id: missing");
-    return HEED_OK;
+    return hd_item_of_json(root, arena, out);
 }

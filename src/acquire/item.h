@@ -14,6 +14,19 @@ struct hd_item_feature {
     int64_t count;
 };
 
+/* Bits of hd_item.given. */
+enum {
+    HD_ITEM_TITLE = 1,
+    HD_ITEM_TEXT = 2,
+    HD_ITEM_TAGS = 4,
+    HD_ITEM_AUTHOR = 8,
+    HD_ITEM_URL = 16,
+    HD_ITEM_CREATED = 32,
+    HD_ITEM_EXPIRES = 64,
+    HD_ITEM_HIDDEN = 128,
+    HD_ITEM_FEATURES = 256,
+};
+
 /* What was not given: NULL, no bytes, 0. Texts point into the line, the document or the arena. */
 struct hd_item {
     struct hd_span id, title, text, author, url;
@@ -23,9 +36,12 @@ struct hd_item {
     bool hidden;
     struct hd_item_feature feature[HD_FEATURES_MAX];
     int features;
+    unsigned given; /* what the line spoke of. A field that is null was given, as nothing */
 };
 
 HEED_CHECKED heed_status hd_parse_item(hd_json_reader *reader, const char *line, size_t bytes,
                                        hd_arena *arena, struct hd_item *out);
+/* The same, of a document that was read already. */
+HEED_CHECKED heed_status hd_item_of_json(const hd_json *root, hd_arena *arena, struct hd_item *out);
 
 #endif

@@ -10,15 +10,16 @@
 /* immutable. */
 struct hd_catalogue {
     int64_t items;
-    const char *const *id;    /* items */
-    const char *const *title; /* items; NULL where there is none */
-    const heed_time *created; /* items; 0: not known */
-    const heed_time *expires; /* items; 0: never */
-    const bool *hidden;       /* items */
-    /* What an item is about: its tags and its author, as numbers, rising and each once. Item i's
-     * are topic[topic_offset[i]] .. topic[topic_offset[i + 1] - 1]. */
-    const int64_t *topic_offset; /* items + 1 */
-    const int32_t *topic;
+    const char *const *id;     /* items */
+    const char *const *title;  /* items; NULL where there is none */
+    const char *const *author; /* likewise */
+    const char *const *url;    /* likewise */
+    const heed_time *created;  /* items; 0: not known */
+    const heed_time *expires;  /* items; 0: never */
+    const bool *hidden;        /* items */
+    /* What an item is about: its tags and its author, as numbers, rising and each once. */
+    const int32_t *const *topic; /* items */
+    const int32_t *topic_count;  /* items */
 };
 
 #endif

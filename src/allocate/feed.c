@@ -5,6 +5,7 @@
 #include "allocate/feed.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 void hd_filter_catalogue(const struct hd_catalogue *c, heed_time at, uint8_t *out)
@@ -62,19 +63,34 @@ int64_t hd_select_top(const float *scores, const uint8_t *out, int64_t items, in
     int64_t held = 0, i = 0;
 
     for (; i < items && held < count; i++)
-        if (!out[i])
-            picks[held++] = (struct hd_pick){(int32_t)i, isnan(scores[i]) ? -INFINITY : scores[i]};
+        if (!out || !out[i])
+            picks[held++] =
+                (struct hd_pick){.item = (int32_t)i,
+                                 .score = isnan(scores[i]) ? -INFINITY : scores[i]};
     for (int64_t at = held / 2 - 1; at >= 0; at--)
         sift_down(picks, held, at);
     for (; i < items && held > 0; i++) {
         /* An equal score has the higher number here, so it stays out; so does what is no number. */
-        if (!(scores[i] > picks[0].score) || out[i])
+        if (!(scores[i] > picks[0].score) || (out && out[i]))
             continue;
-        picks[0] = (struct hd_pick){(int32_t)i, scores[i]};
+        picks[0] = (struct hd_pick){.item = (int32_t)i, .score = scores[i]};
         sift_down(picks, held, 0);
     }
     sort_heap(picks, held);
     return held;
+}
+
+static int compare_picks(const void *a, const void *b)
+{
+    const struct hd_pick *x = a, *y = b;
+
+    return ranks_before(*x, *y) ? -1 : ranks_before(*y, *x);
+}
+
+void hd_sort_picks(struct hd_pick *picks, int64_t count)
+{
+    if (count > 1)
+        qsort(picks, (size_t)count, sizeof *picks, compare_picks);
 }
 
 /* Created as a number of days is exact enough to show, not to order: 2^24 milliseconds are hours.
@@ -90,17 +106,54 @@ int64_t hd_select_fresh(const struct hd_catalogue *c, const uint8_t *out, int64_
         int64_t at = held < count ? held++ : held - 1;
         for (; at > 0 && c->created[picks[at - 1].item] < c->created[i]; at--)
             picks[at] = picks[at - 1];
-        picks[at] = (struct hd_pick){(int32_t)i, (float)((double)c->created[i] / 86400e3)};
+        picks[at] = (struct hd_pick){.item = (int32_t)i,
+                                     .score = (float)((double)c->created[i] / 86400e3)};
     }
     return held;
+}
+
+/* ---- topics */
+
+const char *hd_source_name(enum hd_source source)
+{
+    static const char *const name[HD_SOURCES] = {
+        [HD_SOURCE_MODEL] = "model",       [HD_SOURCE_POPULAR] = "popular",
+        [HD_SOURCE_TRENDING] = "trending", [HD_SOURCE_FRESH] = "fresh",
+        [HD_SOURCE_FOLLOWED] = "followed", [HD_SOURCE_SIMILAR] = "similar",
+        [HD_SOURCE_EXPLORE] = "explore",
+    };
+
+    return (unsigned)source < HD_SOURCES ? name[source] : "?";
+}
+
+bool hd_topics_meet(const struct hd_catalogue *c, int32_t item, const int32_t *topic, int64_t count)
+{
+    const int32_t *own = c->topic[item], *end = own + c->topic_count[item];
+
+    for (int64_t i = 0; i < count && own < end;) {
+        if (*own == topic[i])
+            return true;
+        if (*own < topic[i])
+            own++;
+        else
+            i++;
+    }
+    return false;
+}
+
+void hd_filter_topics(const struct hd_catalogue *c, const int32_t *topic, int64_t count,
+                      uint8_t *out)
+{
+    for (int64_t i = 0; count > 0 && i < c->items; i++)
+        out[i] |= hd_topics_meet(c, (int32_t)i, topic, count);
 }
 
 /* ---- diversity */
 
 double hd_topic_similarity(const struct hd_catalogue *c, int32_t a, int32_t b)
 {
-    const int32_t *x = c->topic + c->topic_offset[a], *x_end = c->topic + c->topic_offset[a + 1];
-    const int32_t *y = c->topic + c->topic_offset[b], *y_end = c->topic + c->topic_offset[b + 1];
+    const int32_t *x = c->topic[a], *x_end = x + c->topic_count[a];
+    const int32_t *y = c->topic[b], *y_end = y + c->topic_count[b];
     int64_t all = (x_end - x) + (y_end - y), shared = 0;
 
     while (x < x_end && y < y_end) {
@@ -158,4 +211,27 @@ int64_t hd_diversify(const struct hd_catalogue *c, double strength, struct hd_pi
         picks[place] = pick;
     }
     return n;
+}
+
+/* ---- exploration */
+
+int64_t hd_explore(struct hd_pick *picks, int64_t count, int64_t n, double rate, const double u[2],
+                   double *propensity)
+{
+    int64_t first = (n + 1) / 2, places = n - first, behind = count - n;
+    bool possible = rate > 0 && places > 0 && behind > 0;
+
+    for (int64_t i = 0; i < n; i++)
+        propensity[i] = possible && i >= first ? 1 - rate / (double)places : 1;
+    /* One number decides whether and where: below the rate, its place in 0 .. rate is uniform. */
+    if (!possible || u[0] >= rate)
+        return -1;
+    int64_t place = first + (int64_t)(u[0] / rate * (double)places);
+    int64_t from = n + (int64_t)(u[1] * (double)behind);
+    struct hd_pick pick = picks[from];
+    picks[from] = picks[place];
+    picks[place] = pick;
+    picks[place].source = HD_SOURCE_EXPLORE;
+    propensity[place] = rate / ((double)places * (double)behind);
+    return place;
 }

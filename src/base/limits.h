@@ -13,15 +13,28 @@
 #define HD_TEXT_BYTES_MAX (1 << 19) /* an item's text */
 #define HD_TAGS_MAX 64              /* tags of one item */
 #define HD_URL_BYTES_MAX 8192       /* browsers take more, servers as a rule do not */
-#define HD_CONTEXT_BYTES_MAX 65536  /* `context` or `ext` of one event, as compact JSON */
+#define HD_CONTEXT_BYTES_MAX 65536  /* `context` or `ext` of one event, a user's `attributes`, as compact JSON */
+#define HD_MARKS_MAX 10000          /* what one user blocks and follows: each request looks at all of it */
 #define HD_POSITION_MAX 1000000     /* a place in a page; a feed that is longer is not a page */
 #define HD_FEATURES_MAX 32          /* named vectors of one item */
 #define HD_FEATURE_COUNT_MAX 8192   /* numbers in one of them */
 #define HD_TIME_MS_MIN INT64_C(-62135596800000) /* 0001-01-01: what RFC 3339 can write */
 #define HD_TIME_MS_MAX INT64_C(253402300799999) /* 9999-12-31T23:59:59.999 */
+#define HD_SPAN_DAYS_MAX 36525                  /* how long anything is kept or waited for: a century */
 #define HD_DWELL_MS_MAX INT64_C(86400000)       /* a day: nobody looks longer at one thing */
 #define HD_FEED_ITEMS_MAX 1000   /* items of one answer: a page, and room to scroll */
+#define HD_SESSION_MAX 10000   /* visits of a session that come with a request; models see fewer */
+#define HD_LIST_MAX 1000         /* records of one page; whoever wants all exports */
+#define HD_LIST_DEFAULT 100
+#define HD_DECISIONS_BYTES_MAX (INT64_C(256) << 20) /* of decisions.ndjson, then a new one begins: a million answers */
 #define HD_EXCLUDE_MAX 100000    /* items that one request may exclude by name */
+#define HD_FILTER_BYTES_MAX (1 << 18) /* one filter: a list of ten thousand ids of ordinary length */
+#define HD_FILTER_LIST_MAX 10000 /* texts of one list: candidates that somebody else has chosen */
+#define HD_FILTER_TERMS_MAX 64   /* conditions of a filter: each may be asked of every item */
+#define HD_FILTER_DEPTH_MAX 32   /* parentheses in parentheses: parsing and printing go as deep */
+#define HD_GORSE_FEEDBACK_MAX 10000 /* of a user or an item in one answer: Gorse's lists have no pages */
+#define HD_GORSE_CATEGORIES_MAX 16  /* that a recommendation must have all at once */
+#define HD_GORSE_DELAY_MS_MAX INT64_C(31536000000) /* of a write-back: a year */
 #define HD_SHOW_WORDS_MAX 256    /* words of a text whose attention is shown: maps grow with the square */
 #define HD_HEADER_BYTES_MAX (16 << 20)          /* JSON header of a model file */
 #define HD_TENSORS_MAX 65536                    /* tensors in a model file */
@@ -41,6 +54,7 @@
 #define HD_HTTP_QUERY_MAX 64              /* names in a query */
 #define HD_HTTP_CONNECTIONS 12000         /* about 25 KiB each once it has asked something */
 #define HD_HTTP_PER_ADDRESS 512           /* of one address: an office behind one router */
+#define HD_HTTP_CROWDED_MS 2000           /* of silence, where seven eighths of the places are taken */
 #define HD_HTTP_HEAD_MS 10000             /* from connecting to the end of the head */
 #define HD_HTTP_BODY_MS 30000             /* 16 MiB in it need 4.5 Mbit/s */
 #define HD_HTTP_ANSWER_MS 30000           /* to take an answer, or each piece of a streamed one */
@@ -48,6 +62,9 @@
 #define HD_HTTP_THREADS_MAX 256           /* they wait on sockets, and hand long work to others */
 #define HD_HTTP_PACK_BYTES 1024           /* shorter answers fit one packet, packed or not */
 #define HD_HTTP_STREAM_BYTES (32 << 10)   /* a piece of a streamed answer */
+/* What the kernel holds of an answer that a client does not take. Else it is up to 4 MiB each, and the
+ * server hears of free room only when a third of it has gone. */
+#define HD_HTTP_UNSENT_BYTES (128 << 10)
 #define HD_HTTP_DRAINED_MAX 256           /* refused clients whose sending is listened to until it ends */
 #define HD_HTTP_DRAIN_MS 5000
 #define HD_HTTP_DRAIN_BYTES (256 << 20)
@@ -61,7 +78,6 @@
 #define HD_INTAKE_GROUP_BYTES (32 << 20) /* of them together, so that nobody waits long for a neighbour */
 #define HD_ERRORS_LISTED_MAX 100    /* bad records that an answer names; all are counted */
 #define HD_SESSION_VISITS_MAX 1000  /* of an anonymous reader in one request: no model looks further back */
-#define HD_FILTER_BYTES_MAX 8192    /* a filter; a URL holds half as much */
 #define HD_JOBS_WAITING_MAX 16      /* jobs that wait for the one that runs: more is a mistake in a script */
 #define HD_JOBS_KEPT_MAX 100        /* jobs that are remembered, so that memory stays where it was */
 #define HD_KEYS_MAX 4096            /* keys in use: each is compared with what a caller shows */

@@ -3,8 +3,8 @@
  *     slot:  hash of the text ─▶ number of the entry + 1, or 0 where it is free
  *     entry: number ─▶ hash, text in a block
  *
- * The table is at most half full, so a search looks at two slots on average. Only cutting removes,
- * and it rebuilds the table: it happens after a failed transaction, which is rare. */
+ * The table is at most half full, so a search looks at two slots on average. Cutting rebuilds the
+ * table: it happens after a failed transaction, which is rare. */
 #include "base/map.h"
 #include "base/memory.h"
 #include "base/random.h"
@@ -149,6 +149,17 @@ static heed_status make_room(hd_map *map, size_t bytes)
     return HEED_OK;
 }
 
+/* A copy of the text, for which there is room. */
+static const char *keep_text(hd_map *map, const char *text, size_t bytes)
+{
+    char *copy = map->block->text + map->block->used;
+
+    memcpy(copy, text, bytes);
+    copy[bytes] = 0;
+    map->block->used += bytes + 1;
+    return copy;
+}
+
 heed_status hd_map_add(hd_map *map, const char *text, size_t bytes, int32_t *number, bool *fresh)
 {
     uint64_t hash = hd_hash(map->seed, text, bytes);
@@ -161,16 +172,48 @@ heed_status hd_map_add(hd_map *map, const char *text, size_t bytes, int32_t *num
         return HEED_OK;
     }
     HD_TRY(make_room(map, bytes));
-    char *copy = map->block->text + map->block->used;
-    memcpy(copy, text, bytes);
-    copy[bytes] = 0;
-    map->block->used += bytes + 1;
+    const char *copy = keep_text(map, text, bytes);
     i = find_slot(map, hash, text, bytes); /* the table may have grown */
     map->entry[map->count] = (struct entry){hash, copy, bytes};
     *number = map->count++;
     map->slot[i] = (uint32_t)map->count;
     if (fresh)
         *fresh = true;
+    return HEED_OK;
+}
+
+/* Frees a slot, and moves into the gap what was put behind it because it was taken (Knuth, The Art
+ * of Computer Programming 3, 6.4, Algorithm R). */
+static void free_slot(hd_map *map, size_t gap)
+{
+    size_t mask = map->slots - 1;
+
+    for (size_t i = (gap + 1) & mask; map->slot[i]; i = (i + 1) & mask) {
+        size_t home = map->entry[map->slot[i] - 1].hash & mask;
+        if (((i - home) & mask) >= ((i - gap) & mask)) {
+            map->slot[gap] = map->slot[i];
+            gap = i;
+        }
+    }
+    map->slot[gap] = 0;
+}
+
+heed_status hd_map_rename(hd_map *map, int32_t number, const char *text, size_t bytes)
+{
+    uint64_t hash = hd_hash(map->seed, text, bytes);
+    size_t i = find_slot(map, hash, text, bytes);
+
+    assert(number >= 0 && number < map->count);
+    if (map->slot[i])
+        return map->slot[i] == (uint32_t)number + 1
+                   ? HEED_OK
+                   : hd_fail(HEED_E_EXISTS, "map: the text has another number");
+    HD_TRY(make_room(map, bytes));
+    struct entry *e = &map->entry[number];
+    free_slot(map, find_slot(map, e->hash, e->text, e->bytes));
+    memset((char *)(uintptr_t)e->text, 0, e->bytes); /* it lies in a block of ours */
+    *e = (struct entry){hash, keep_text(map, text, bytes), bytes};
+    map->slot[find_slot(map, hash, text, bytes)] = (uint32_t)number + 1;
     return HEED_OK;
 }
 

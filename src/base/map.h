@@ -26,6 +26,10 @@ HEED_CHECKED heed_status hd_map_add(hd_map *map, const char *text, size_t bytes,
 /* Ends in NUL; good until the map is cut below the number or freed. bytes may be NULL. */
 const char *hd_map_text(const hd_map *map, int32_t number, size_t *bytes);
 int32_t hd_map_count(const hd_map *map);
+/* Another text for a number: the old one is overwritten and not found any more. What hd_map_text()
+ * handed out for the number reads as empty from then on. HEED_E_EXISTS: another number has the text;
+ * HEED_E_NOMEM: the map is as it was. */
+HEED_CHECKED heed_status hd_map_rename(hd_map *map, int32_t number, const char *text, size_t bytes);
 /* Forgets the newest texts, down to `count` of them. */
 void hd_map_cut(hd_map *map, int32_t count);
 

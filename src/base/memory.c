@@ -112,23 +112,18 @@ static struct block *block_new(hd_arena *arena, size_t bytes)
     return b;
 }
 
-void *hd_arena_alloc(hd_arena *arena, size_t count, size_t size)
+/* bytes > 0. */
+static void *take(hd_arena *arena, size_t bytes, size_t align)
 {
-    size_t bytes;
-
-    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2)
-        return NULL;
-    bytes = hd_arena_lines(bytes);
-    if (bytes == 0)
-        bytes = HD_ARENA_ALIGN;
-
     struct block *b = arena->current;
-    while (b && b->bytes - b->used < bytes && b->next) {
+    size_t at = b ? (b->used + align - 1) & ~(align - 1) : 0;
+
+    while (b && (at > b->bytes || b->bytes - at < bytes) && b->next) {
         b = b->next;
-        b->used = 0;
+        at = 0;
     }
-    if (!b || b->bytes - b->used < bytes) {
-        struct block *fresh = block_new(arena, bytes);
+    if (!b || at > b->bytes || b->bytes - at < bytes) {
+        struct block *fresh = block_new(arena, hd_arena_lines(bytes));
         if (!fresh)
             return NULL;
         if (b)
@@ -136,11 +131,25 @@ void *hd_arena_alloc(hd_arena *arena, size_t count, size_t size)
         else
             arena->first = fresh;
         b = fresh;
+        at = 0;
     }
     arena->current = b;
-    void *pointer = b->start + b->used;
-    b->used += bytes;
-    return pointer;
+    b->used = at + bytes;
+    return b->start + at;
+}
+
+void *hd_arena_alloc(hd_arena *arena, size_t count, size_t size)
+{
+    size_t bytes;
+
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2)
+        return NULL;
+    return take(arena, bytes > 0 ? hd_arena_lines(bytes) : HD_ARENA_ALIGN, HD_ARENA_ALIGN);
+}
+
+void *hd_arena_alloc_small(hd_arena *arena, size_t bytes)
+{
+    return bytes > SIZE_MAX / 2 ? NULL : take(arena, bytes > 0 ? bytes : 1, sizeof(void *));
 }
 
 void *hd_arena_zalloc(hd_arena *arena, size_t count, size_t size)

@@ -38,6 +38,8 @@ void hd_arena_free(hd_arena *arena);
 void *hd_arena_alloc(hd_arena *arena, size_t count, size_t size);
 /* The same, zeroed. */
 void *hd_arena_zalloc(hd_arena *arena, size_t count, size_t size);
+/* For what comes by the million and is short: aligned for a pointer, packed. */
+void *hd_arena_alloc_small(hd_arena *arena, size_t bytes);
 char *hd_arena_strdup(hd_arena *arena, const char *text);
 void hd_arena_reset(hd_arena *arena);
 struct hd_arena_mark hd_arena_mark(const hd_arena *arena);

@@ -2,11 +2,12 @@
  *
  * Reading what a request needs, and standing: the place of one item among scores. */
 #include "engine/asking.h"
-#include "acquire/event.h"
+#include "acquire/user.h"
 #include "base/time.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The kinds after which an item does not come back: it was attended to, or turned away. */
@@ -14,60 +15,141 @@
     (HD_KINDS_ATTENTION | HD_KIND(HD_EVENT_DISLIKE) | HD_KIND(HD_EVENT_HIDE) | \
      HD_KIND(HD_EVENT_REPORT))
 
+/* Of these alone where a user's history is not to be used: they are the user's explicit word. */
+#define KINDS_TURNED_AWAY \
+    (HD_KIND(HD_EVENT_DISLIKE) | HD_KIND(HD_EVENT_HIDE) | HD_KIND(HD_EVENT_REPORT))
+
+struct reading {
+    struct hd_asking *asking;
+    heed_engine *engine;
+    const struct hd_asking_opts *opts;
+    hd_arena *arena;
+    struct hd_store_history events;
+    struct hd_mark_row *mark;
+    int64_t marks;
+    bool timed;
+};
+
+static heed_status find_item(const struct reading *r, const char *id, int32_t *item)
+{
+    return hd_store_find_item(r->engine->store, id, strlen(id), item);
+}
+
 static bool is_attention(uint8_t kind)
 {
     return (HD_KINDS_ATTENTION >> kind & 1) != 0;
 }
 
-/* From events of all the kinds above, the visits that the model is asked with. */
-static heed_status keep_visits(struct hd_asking *a, const struct hd_store_history *events,
-                               const struct hd_asking_opts *opts, hd_arena *arena)
+static void add_visit(struct reading *r, int32_t item, heed_time time)
 {
-    int64_t known = a->model ? a->model->config->items : INT64_MAX, count = 0;
-    bool timed = false;
+    struct hd_asking *a = r->asking;
 
-    a->item = hd_arena_alloc(arena, (size_t)events->count, sizeof *a->item);
-    a->time = hd_arena_alloc(arena, (size_t)events->count, sizeof *a->time);
+    if (item < 0 || (a->model && item >= a->model->config->items))
+        return;
+    a->item[a->count] = item;
+    a->time[a->count++] = time;
+    r->timed = r->timed || time != 0;
+}
+
+/* The visits that the model is asked with: the user's own, then the session's. */
+static heed_status keep_visits(struct reading *r)
+{
+    struct hd_asking *a = r->asking;
+    const struct hd_store_history *h = &r->events;
+    size_t room = (size_t)h->count + (size_t)r->opts->session_count;
+
+    a->item = hd_arena_alloc(r->arena, room, sizeof *a->item);
+    a->time = hd_arena_alloc(r->arena, room, sizeof *a->time);
     if (!a->item || !a->time)
-        return hd_fail(HEED_E_NOMEM, "feed: no memory for %" PRId64 " events", events->count);
-    for (int64_t e = 0; e < events->count; e++) {
-        if (!is_attention(events->kind[e]) || events->item[e] >= known ||
-            (opts->at != 0 && events->time[e] > opts->at))
-            continue;
-        a->item[count] = events->item[e];
-        a->time[count++] = events->time[e];
-        timed = timed || events->time[e] != 0;
+        return hd_fail(HEED_E_NOMEM, "feed: no memory for %zu events", room);
+    for (int64_t e = 0; e < h->count; e++)
+        if (is_attention(h->kind[e]) && (r->opts->at == 0 || h->time[e] <= r->opts->at))
+            add_visit(r, h->item[e], h->time[e]);
+    for (int i = 0; i < r->opts->session_count; i++) {
+        const heed_feed_visit *visit = &r->opts->session[i];
+        int32_t item;
+        HD_TRY(find_item(r, visit->item, &item));
+        add_visit(r, item, visit->ts ? visit->ts : a->now);
     }
-    a->count = hd_fold_visits(a->item, a->time, NULL, count);
-    if (!timed)
+    a->count = hd_fold_visits(a->item, a->time, NULL, a->count);
+    if (!r->timed)
         a->time = NULL;
+    return HEED_OK;
+}
+
+static heed_status keep_away(struct reading *r)
+{
+    struct hd_asking *a = r->asking;
+    size_t room = (size_t)(r->events.count + r->marks) + (size_t)r->opts->exclude_count +
+                  (size_t)r->opts->session_count;
+
+    a->away = hd_arena_alloc(r->arena, room, sizeof *a->away);
+    if (!a->away)
+        return hd_fail(HEED_E_NOMEM, "feed: no memory for %zu events", room);
+    if (r->events.count > 0)
+        memcpy(a->away, r->events.item, (size_t)r->events.count * sizeof *a->away);
+    a->away_count = r->events.count;
+    for (int64_t i = 0; i < r->marks; i++)
+        if (r->mark[i].mark[0] == 'b' && r->mark[i].what[0] == 'i')
+            HD_TRY(find_item(r, r->mark[i].name, &a->away[a->away_count++]));
+    for (int i = 0; i < r->opts->exclude_count; i++)
+        HD_TRY(find_item(r, r->opts->exclude[i], &a->away[a->away_count++]));
+    for (int i = 0; i < r->opts->session_count; i++)
+        HD_TRY(find_item(r, r->opts->session[i].item, &a->away[a->away_count++]));
+    return HEED_OK;
+}
+
+static int compare_i32(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The user's own items do not come back to the user, so their author is among the blocks. */
+static heed_status keep_topics(struct reading *r, const char *user)
+{
+    struct hd_asking *a = r->asking;
+
+    a->block = hd_arena_alloc(r->arena, (size_t)r->marks + 1, sizeof *a->block);
+    a->follow = hd_arena_alloc(r->arena, (size_t)r->marks + 1, sizeof *a->follow);
+    if (!a->block || !a->follow)
+        return hd_fail(HEED_E_NOMEM, "feed: no memory for %" PRId64 " marks", r->marks);
+    int32_t own = hd_items_topic(a->items, 'a', user);
+    if (own >= 0)
+        a->block[a->blocks++] = own;
+    for (int64_t i = 0; i < r->marks; i++) {
+        const struct hd_mark_row *m = &r->mark[i];
+        int32_t topic = m->what[0] != 'i' ? hd_items_topic(a->items, m->what[0], m->name) : -1;
+        if (topic >= 0 && m->mark[0] == 'b')
+            a->block[a->blocks++] = topic;
+        else if (topic >= 0)
+            a->follow[a->follows++] = topic;
+    }
+    qsort(a->block, (size_t)a->blocks, sizeof *a->block, compare_i32);
+    qsort(a->follow, (size_t)a->follows, sizeof *a->follow, compare_i32);
     return HEED_OK;
 }
 
 static heed_status read_user(struct hd_asking *a, heed_engine *engine, const char *user,
                              const struct hd_asking_opts *opts, hd_arena *arena)
 {
-    struct hd_store_history events = {0};
+    struct reading r = {.asking = a, .engine = engine, .opts = opts, .arena = arena};
+    hd_store *store = engine->store;
 
-    HD_TRY(hd_store_find_user(engine->store, user, strlen(user), &a->user));
-    if (a->user >= 0)
-        HD_TRY(hd_store_load_history(engine->store, a->user, KINDS_AWAY, 0, arena, &events));
-    HD_TRY(keep_visits(a, &events, opts, arena));
-
-    a->away = hd_arena_alloc(arena, (size_t)(events.count + opts->exclude_count), sizeof *a->away);
-    if (!a->away)
-        return hd_fail(HEED_E_NOMEM, "feed: no memory for %" PRId64 " events", events.count);
-    if (events.count > 0)
-        memcpy(a->away, events.item, (size_t)events.count * sizeof *a->away);
-    a->away_count = events.count;
-    for (int i = 0; i < opts->exclude_count; i++) {
-        const char *id = opts->exclude[i];
-        int32_t item;
-        HD_TRY(hd_store_find_item(engine->store, id, strlen(id), &item));
-        if (item >= 0)
-            a->away[a->away_count++] = item;
+    a->consent = HD_CONSENT_DEFAULT;
+    if (user)
+        HD_TRY(hd_store_find_user(store, user, strlen(user), &a->user));
+    if (a->user >= 0) {
+        struct hd_user_row row;
+        HD_TRY(hd_store_get_user(store, a->user, arena, &row));
+        a->consent = row.consent;
+        uint32_t kinds = a->consent & HD_CONSENT_PERSONALISE ? KINDS_AWAY : KINDS_TURNED_AWAY;
+        HD_TRY(hd_store_load_history(store, a->user, kinds, 0, arena, &r.events));
+        HD_TRY(hd_store_get_marks(store, a->user, arena, &r.mark, &r.marks));
     }
-    return HEED_OK;
+    HD_TRY(keep_visits(&r));
+    HD_TRY(keep_away(&r));
+    return user ? keep_topics(&r, user) : HEED_OK;
 }
 
 /* A model has learned what a pause of a day does, not one of ten years. Where all of its data is

@@ -14,23 +14,30 @@ struct hd_asking {
     heed_time now;
     heed_time model_now; /* the same, for the model; see asking.c */
     int32_t user;        /* -1: not known */
-    /* Visits up to now, oldest first, of items that the model knows (all, where there is no model).
-     */
+    unsigned consent;    /* HD_CONSENT_...; of an unknown user the ordinary ones */
+    /* Visits up to now, oldest first, of items that the model knows (all, where there is no model);
+     * none of a user who does not want to be shown what they lead to, but for the session's. */
     int64_t count;
     int32_t *item;
     heed_time *time; /* NULL: only the order is known */
-    /* What must not come back: looked at at any time, turned away, or excluded by the request. */
+    /* What must not come back: looked at at any time (with consent), turned away, blocked, or excluded
+     * by the request. */
     int64_t away_count;
     int32_t *away;
+    /* Topics, rising: never wanted (with those of items that the user wrote), and followed. */
+    int32_t *block, *follow;
+    int64_t blocks, follows;
 };
 
 struct hd_asking_opts {
     heed_time at; /* 0: now; else events after it have not happened yet */
     const char *const *exclude;
     int exclude_count;
+    const heed_feed_visit *session; /* goes after the user's own events */
+    int session_count;
 };
 
-/* Texts and arrays go into the arena. An unknown user is no error. Undone by hd_asking_clear(),
+/* Texts and arrays go into the arena. An unknown user is no error, nor is none (NULL). Undone by hd_asking_clear(),
  * also after a failure. */
 HEED_CHECKED heed_status hd_asking_init(struct hd_asking *asking, heed_engine *engine,
                                         const char *user, const struct hd_asking_opts *opts,

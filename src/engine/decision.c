@@ -2,18 +2,19 @@
  *
  * Decision ids and the file of decisions. A line is
  *
- *     {"decision":ID,"ts":MS,"at":MS,"user":ID,"policy":NAME,"items":[{"item":ID,"score":X}, ...]}
+ *     {"decision":ID,"ts":MS,"at":MS,"user":ID,"policy":NAME,"placement":NAME,
+ *      "items":[{"item":ID,"score":X,"source":NAME,"propensity":P}, ...]}
  */
 #include "engine/decision.h"
+#include "base/limits.h"
 #include "base/random.h"
+#include "engine/decision_file.h"
 #include "text/json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 void hd_decision_id(heed_engine *engine, heed_time now, char id[HD_DECISION_ID_BYTES])
 {
@@ -24,19 +25,18 @@ void hd_decision_id(heed_engine *engine, heed_time now, char id[HD_DECISION_ID_B
              hd_mix64(engine->decision_key + number));
 }
 
-static heed_status write_line(const heed_engine *engine, const char *line, size_t bytes)
+void hd_decision_draw(const char id[HD_DECISION_ID_BYTES], double u[2])
 {
-    ssize_t put;
+    char number[17] = "";
 
-    do
-        put = write(engine->decisions, line, bytes);
-    while (put < 0 && errno == EINTR);
-    if (put != (ssize_t)bytes)
-        return hd_fail_errno(HEED_E_IO, "%s/" HD_DECISION_FILE ": cannot write", engine->folder);
-    return HEED_OK;
+    memcpy(number, id + HD_DECISION_ID_BYTES - sizeof number, sizeof number - 1);
+    heed_rng rng = hd_rng(strtoull(number, NULL, 16), 0);
+    u[0] = hd_random_unit(&rng);
+    u[1] = hd_random_unit(&rng);
 }
 
-void hd_decision_keep(heed_engine *engine, const heed_feed *feed, heed_time now, heed_time at)
+void hd_decision_keep(heed_engine *engine, const heed_feed *feed, const heed_feed_request *request,
+                      heed_time now, heed_time at)
 {
     struct hd_json_writer w = {0};
     const char *text;
@@ -50,11 +50,15 @@ void hd_decision_keep(heed_engine *engine, const heed_feed *feed, heed_time now,
     hd_json_put_int(&w, "at", at);
     hd_json_put_text(&w, "user", feed->user);
     hd_json_put_text(&w, "policy", feed->policy);
+    if (request->placement)
+        hd_json_put_text(&w, "placement", request->placement);
     hd_json_begin_array(&w, "items");
     for (int i = 0; i < feed->count; i++) {
         hd_json_begin_object(&w, NULL);
         hd_json_put_text(&w, "item", feed->items[i].item);
         hd_json_put_number(&w, "score", feed->items[i].score);
+        hd_json_put_text(&w, "source", feed->items[i].source);
+        hd_json_put_number(&w, "propensity", feed->items[i].propensity);
         hd_json_end(&w);
     }
     hd_json_end(&w);
@@ -62,7 +66,8 @@ void hd_decision_keep(heed_engine *engine, const heed_feed *feed, heed_time now,
     heed_status status = hd_json_finish(&w, &text, &bytes);
     if (status == HEED_OK) {
         w.text[bytes] = '\n'; /* in the place of the NUL: the line goes out in one piece */
-        status = write_line(engine, text, bytes + 1);
+        status =
+            hd_decisions_append(engine->decisions, text, bytes + 1, HD_DECISIONS_BYTES_MAX);
     }
     hd_json_clear(&w);
     if (status != HEED_OK)

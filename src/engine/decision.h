@@ -9,7 +9,6 @@
 
 #include "engine/state.h"
 
-#define HD_DECISION_FILE "decisions.ndjson"
 #define HD_DECISION_ID_BYTES 33 /* 32 digits and the terminator */
 
 /* Milliseconds first, so that ids rise with time, then a number that no other answer has. */
@@ -17,6 +16,10 @@ void hd_decision_id(heed_engine *engine, heed_time now, char id[HD_DECISION_ID_B
 
 /* Appends the answer to a request made at `at`. A folder that cannot be written costs a line in the
  * log, never the answer. */
-void hd_decision_keep(heed_engine *engine, const heed_feed *feed, heed_time now, heed_time at);
+void hd_decision_keep(heed_engine *engine, const heed_feed *feed, const heed_feed_request *request,
+                      heed_time now, heed_time at);
+
+/* Two numbers of [0, 1) that the id decides. */
+void hd_decision_draw(const char id[HD_DECISION_ID_BYTES], double u[2]);
 
 #endif

@@ -95,17 +95,40 @@ struct evaluating {
     heed_evaluation result;
 };
 
-static heed_status evaluate_model(struct evaluating *e, struct hd_model *model)
+static heed_status rank_by_model(struct hd_model *model, const struct hd_histories *h,
+                                 enum hd_split split, heed_pool *pool,
+                                 const heed_progress *progress, struct hd_ranks *ranks)
 {
     struct sequence_scorer sequence = {0};
     struct hd_scorer scorer = {&sequence, score_sequence};
-    struct hd_ranks ranks = {0};
-    heed_evaluation *r = &e->result;
-    int threads = heed_pool_threads(e->pool);
-    heed_status status = sequence_scorer_init(&sequence, model, e->h, threads);
+    int threads = heed_pool_threads(pool);
+    heed_status status = sequence_scorer_init(&sequence, model, h, threads);
 
     if (status == HEED_OK)
-        status = hd_rank_targets(e->h, HD_SPLIT_TEST, &scorer, e->pool, e->progress, &ranks);
+        status = hd_rank_targets(h, split, &scorer, pool, progress, ranks);
+    sequence_scorer_clear(&sequence, threads);
+    return status;
+}
+
+heed_status hd_model_validate(struct hd_model *model, const struct hd_histories *h, heed_pool *pool,
+                              heed_ranking_quality *quality)
+{
+    struct hd_ranks ranks = {0};
+    heed_status status = rank_by_model(model, h, HD_SPLIT_VALID, pool, NULL, &ranks);
+
+    if (status == HEED_OK)
+        hd_ranks_to_quality(ranks.rank, ranks.count, quality);
+    hd_ranks_clear(&ranks);
+    return status;
+}
+
+static heed_status evaluate_model(struct evaluating *e, struct hd_model *model)
+{
+    struct hd_ranks ranks = {0};
+    heed_evaluation *r = &e->result;
+    heed_status status =
+        rank_by_model(model, e->h, HD_SPLIT_TEST, e->pool, e->progress, &ranks);
+
     if (status == HEED_OK)
         status = hd_ranks_quality(&ranks, &r->test);
     if (status == HEED_OK)
@@ -117,7 +140,6 @@ static heed_status evaluate_model(struct evaluating *e, struct hd_model *model)
         r->tie_rate = ranks.count > 0 ? (double)ranks.tied / (double)ranks.count : 0;
     }
     hd_ranks_clear(&ranks);
-    sequence_scorer_clear(&sequence, threads);
     return status;
 }
 
@@ -158,44 +180,42 @@ static heed_status evaluate_markov(struct evaluating *e)
     return status;
 }
 
-/* Ids by number; they point into the store, so the engine's lock is held while they are used. */
-static heed_status split_sha256(heed_engine *engine, const struct hd_items *items,
+/* Ids by number; they point into the store. */
+static heed_status split_sha256(hd_store *store, const struct hd_items *items,
                                 const struct hd_histories *h, char hex[HD_SHA256_HEX_BYTES])
 {
     const char **user_id = hd_alloc((size_t)h->users + 1, sizeof *user_id);
     heed_status status = HEED_OK;
 
     if (!user_id)
-        return hd_fail(HEED_E_NOMEM, "evaluate: no memory for %" PRId64 " users", h->users);
-    pthread_mutex_lock(&engine->lock);
+        return hd_fail(HEED_E_NOMEM, "evaluate: no memory");
     for (int64_t u = 0; u < h->users && status == HEED_OK; u++)
-        status = hd_store_user_id(engine->store, (int32_t)u, &user_id[u]);
+        status = hd_store_user_id(store, (int32_t)u, &user_id[u]);
     if (status == HEED_OK)
         status = hd_split_sha256(h, user_id, items->catalogue.id, hex);
-    pthread_mutex_unlock(&engine->lock);
     hd_free(user_id);
     return status;
 }
 
-/* Everything of one moment of the store. */
-static heed_status take_all(heed_engine *engine, struct hd_items **items, struct hd_past **past,
-                            struct hd_model **model)
+/* Histories first, through a store of the evaluation's own, so that feeds are answered meanwhile;
+ * then the items and the model that are current. */
+static heed_status take_all(heed_engine *engine, hd_store *store, struct hd_items **items,
+                            struct hd_past *past, struct hd_model **model)
 {
+    HD_TRY(hd_past_load(store, past));
     pthread_mutex_lock(&engine->lock);
     heed_status status = hd_items_take(engine, items);
     if (status == HEED_OK)
-        status = hd_past_take(engine, past);
-    if (status == HEED_OK)
         status = hd_model_take(engine, model);
-    if (status == HEED_OK && (*past)->histories.offset[(*past)->histories.users] == 0)
+    if (status == HEED_OK && past->histories.offset[past->histories.users] == 0)
         status =
             hd_fail(HEED_E_STATE, "evaluate: nothing to evaluate on: the store holds no events");
     else if (status == HEED_OK && !*model)
         status = hd_fail(HEED_E_STATE, "evaluate: %s", engine->model_trouble);
-    else if (status == HEED_OK && (*items)->catalogue.items < (*past)->histories.items)
+    else if (status == HEED_OK && (*items)->catalogue.items < past->histories.items)
         status = hd_fail(HEED_E_BUSY, "evaluate: items are coming in; try again");
     else if (status == HEED_OK)
-        status = hd_model_fits(*model, (*past)->histories.items);
+        status = hd_model_fits(*model, past->histories.items);
     hd_engine_unlock(engine);
     return status;
 }
@@ -204,20 +224,24 @@ heed_status heed_engine_evaluate(heed_engine *engine, const heed_progress *progr
                                  heed_evaluation *out)
 {
     struct hd_items *items = NULL;
-    struct hd_past *past = NULL;
+    struct hd_past past = {0};
     struct hd_model *model = NULL;
+    hd_store *store = NULL;
     struct evaluating e = {.progress = progress};
     int64_t began_ns = hd_monotonic_ns();
-    heed_status status = take_all(engine, &items, &past, &model);
+    heed_status status = hd_store_open(
+        engine->folder, &(struct hd_store_opts){.must_exist = true}, &store);
 
+    if (status == HEED_OK)
+        status = take_all(engine, store, &items, &past, &model);
     if (status != HEED_OK)
         goto done;
-    e.h = &past->histories;
+    e.h = &past.histories;
     e.result.items = e.h->items;
     e.result.time_tie_rate = hd_time_tie_rate(e.h);
     status = heed_pool_new(engine->threads, &e.pool);
     if (status == HEED_OK)
-        status = split_sha256(engine, items, e.h, e.result.split_sha256);
+        status = split_sha256(store, items, e.h, e.result.split_sha256);
     if (status == HEED_OK)
         status = evaluate_popularity(&e);
     if (status == HEED_OK)
@@ -234,7 +258,8 @@ heed_status heed_engine_evaluate(heed_engine *engine, const heed_progress *progr
 done:
     heed_pool_free(e.pool);
     hd_model_drop(model);
-    hd_past_drop(past);
+    hd_past_clear(&past);
     hd_items_drop(items);
+    hd_store_close(store);
     return status;
 }

@@ -9,10 +9,10 @@
  * neither ids nor times, that is (user, k, item) for the k-th line of that user: lines that are
  * added at its end later are new, all before them are known. */
 #include "engine/import.h"
-#include "acquire/item.h"
 #include "acquire/movielens.h"
 #include "base/limits.h"
 #include "base/time.h"
+#include "engine/put.h"
 #include "text/json.h"
 #include "text/lines.h"
 
@@ -31,12 +31,10 @@
 enum content { INTERACTIONS, RATINGS, EVENTS, ITEMS_JSON, MOVIES };
 
 struct import {
-    hd_store *store;
+    struct hd_put put;
     const heed_import_opts *opts;
     heed_import_report *report;
     hd_json_reader *json;
-    hd_arena *arena; /* a line's: reset before each */
-    struct hd_json_writer tags;
     int32_t *nth; /* by user: how many lines of this file were his */
     size_t nth_room;
     int64_t reported_ns;
@@ -71,79 +69,15 @@ static heed_status grow_nth(struct import *im, int32_t user)
 
 static heed_status put_event(struct import *im, const struct hd_event *e, bool *fresh)
 {
-    struct hd_event_row row = {
-        .ts = e->ts,
-        .kind = (uint8_t)e->kind,
-        .position = e->position,
-        .dwell_ms = e->dwell_ms,
-        .value = e->value,
-        .id = e->id,
-        .decision = e->decision,
-        .context = e->context,
-        .ext = e->ext,
-    };
+    struct hd_event_row row;
+    int32_t user, nth = 0;
 
-    HD_TRY(hd_store_intern_user(im->store, e->user.at, e->user.bytes, &row.user, NULL));
-    HD_TRY(hd_store_intern_item(im->store, e->item.at, e->item.bytes, &row.item, NULL));
     if (im->content == INTERACTIONS) {
-        HD_TRY(grow_nth(im, row.user));
-        row.nth = im->nth[row.user]++;
+        HD_TRY(hd_store_intern_user(im->put.store, e->user.at, e->user.bytes, &user, NULL));
+        HD_TRY(grow_nth(im, user));
+        nth = im->nth[user]++;
     }
-    return hd_store_put_event(im->store, &row, fresh);
-}
-
-/* Ends in NUL, in the arena; NULL where nothing was given. */
-static heed_status text_of(hd_arena *arena, struct hd_span span, const char **out)
-{
-    *out = NULL;
-    if (!span.at)
-        return HEED_OK;
-    char *copy = hd_arena_alloc(arena, span.bytes + 1, 1);
-    if (!copy)
-        return hd_fail(HEED_E_NOMEM, "import: no memory for a text");
-    memcpy(copy, span.at, span.bytes);
-    copy[span.bytes] = 0;
-    *out = copy;
-    return HEED_OK;
-}
-
-static heed_status tags_of(struct import *im, const struct hd_item *item, const char **out)
-{
-    *out = NULL;
-    if (item->tags == 0)
-        return HEED_OK;
-    hd_json_clear(&im->tags);
-    hd_json_begin_array(&im->tags, NULL);
-    for (int i = 0; i < item->tags; i++)
-        hd_json_put_text_bytes(&im->tags, NULL, item->tag[i].at, item->tag[i].bytes);
-    hd_json_end(&im->tags);
-    return hd_json_finish(&im->tags, out, NULL);
-}
-
-static heed_status put_item(struct import *im, const struct hd_item *item, bool *fresh)
-{
-    struct hd_feature_row features[HD_FEATURES_MAX];
-    struct hd_item_row row = {
-        .created = item->created,
-        .expires = item->expires,
-        .hidden = item->hidden,
-        .features = item->features,
-    };
-    bool changed;
-    int32_t number;
-
-    HD_TRY(text_of(im->arena, item->title, &row.title));
-    HD_TRY(text_of(im->arena, item->text, &row.text));
-    HD_TRY(text_of(im->arena, item->author, &row.author));
-    HD_TRY(text_of(im->arena, item->url, &row.url));
-    HD_TRY(tags_of(im, item, &row.tags));
-    for (int i = 0; i < item->features; i++)
-        features[i] = (struct hd_feature_row){item->feature[i].name, item->feature[i].value,
-                                              item->feature[i].count};
-    HD_TRY(hd_store_intern_item(im->store, item->id.at, item->id.bytes, &number, fresh));
-    HD_TRY(hd_store_put_item(im->store, number, &row, features, &changed));
-    *fresh = *fresh || changed;
-    return HEED_OK;
+    return hd_put_event(&im->put, e, nth, &row, fresh);
 }
 
 /* Whether a parser has turned the line away; anything else ends the import. */
@@ -202,32 +136,33 @@ static heed_status parse_and_put(struct import *im, const struct hd_line *line, 
 {
     struct hd_event event;
     struct hd_item item;
+    int32_t number;
     heed_status status = HEED_OK;
 
-    hd_arena_reset(im->arena);
+    hd_arena_reset(im->put.arena);
     switch (im->content) {
     case INTERACTIONS:
         status = hd_parse_interaction(line->text, line->bytes, &event);
         break;
     case RATINGS:
-        status = hd_parse_rating(&im->look, line->text, line->bytes, im->arena, &event);
+        status = hd_parse_rating(&im->look, line->text, line->bytes, im->put.arena, &event);
         break;
     case EVENTS:
-        status = hd_parse_event(im->json, line->text, line->bytes, im->arena, &event);
+        status = hd_parse_event(im->json, line->text, line->bytes, im->put.arena, &event);
         if (status == HEED_OK && event.ts == 0)
             status = hd_fail(HEED_E_FORMAT, "ts: missing");
         break;
     case ITEMS_JSON:
-        status = hd_parse_item(im->json, line->text, line->bytes, im->arena, &item);
+        status = hd_parse_item(im->json, line->text, line->bytes, im->put.arena, &item);
         break;
     case MOVIES:
-        status = hd_parse_movie(&im->look, line->text, line->bytes, im->arena, &item);
+        status = hd_parse_movie(&im->look, line->text, line->bytes, im->put.arena, &item);
         break;
     }
     *away = turned_away(status);
     HD_TRY(status);
     if (im->content == ITEMS_JSON || im->content == MOVIES)
-        return put_item(im, &item, fresh);
+        return hd_put_item(&im->put, &item, false, &number, fresh);
     return put_event(im, &event, fresh);
 }
 
@@ -299,8 +234,8 @@ static heed_status read_lines(struct import *im)
         HD_TRY(take_line(im, &line));
         if (im->batch >= BATCH_ROWS) {
             im->batch = 0;
-            HD_TRY(hd_store_commit(im->store));
-            HD_TRY(hd_store_begin(im->store));
+            HD_TRY(hd_store_commit(im->put.store));
+            HD_TRY(hd_store_begin(im->put.store));
         }
         if (n % LINES_BETWEEN_LOOKS == 0)
             HD_TRY(tell_progress(im, false));
@@ -319,7 +254,7 @@ static heed_status import_file(struct import *im, const char *path, enum content
     im->looked = im->look.header = false;
     im->good = im->rejected = im->batch = 0;
     HD_TRY(hd_lines_open(path, encoding && strcasecmp(encoding, "latin-1") == 0, &im->lines));
-    status = hd_store_begin(im->store);
+    status = hd_store_begin(im->put.store);
     if (status == HEED_OK)
         status = read_lines(im);
     if (status == HEED_OK)
@@ -328,13 +263,13 @@ static heed_status import_file(struct import *im, const char *path, enum content
         status = im->rejected ? hd_fail(HEED_E_FORMAT, "%s", im->report->first_reject)
                               : hd_fail(HEED_E_FORMAT, "%s: the file is empty", path);
     if (status == HEED_OK) {
-        status = hd_store_commit(im->store);
+        status = hd_store_commit(im->put.store);
     } else if (status == HEED_E_CANCELLED) {
         /* The lines were good ones: they stay. A commit that succeeds leaves the message alone. */
-        heed_status committed = hd_store_commit(im->store);
+        heed_status committed = hd_store_commit(im->put.store);
         status = committed == HEED_OK ? status : committed;
     }
-    hd_store_rollback(im->store);
+    hd_store_rollback(im->put.store);
     hd_lines_close(im->lines);
     im->lines = NULL;
     return status;
@@ -382,7 +317,7 @@ heed_status hd_import(hd_store *store, heed_import_kind kind, const char *path,
 {
     static const heed_import_opts none;
     heed_import_report report = {0};
-    struct import im = {.store = store, .opts = opts ? opts : &none, .report = &report};
+    struct import im = {.put = {.store = store}, .opts = opts ? opts : &none, .report = &report};
     struct hd_store_counts counts = {0};
     int64_t started = hd_monotonic_ns();
 
@@ -391,16 +326,16 @@ heed_status hd_import(hd_store *store, heed_import_kind kind, const char *path,
         return hd_fail(HEED_E_ARG, "import: there is no kind %d", (int)kind);
     HD_TRY(hd_store_lock(store));
     heed_status status = hd_json_reader_new(&im.json);
-    if (status == HEED_OK && !(im.arena = hd_arena_new(0)))
+    if (status == HEED_OK && !(im.put.arena = hd_arena_new(0)))
         status = hd_fail(HEED_E_NOMEM, "import: no memory");
     if (status == HEED_OK)
         status = import_files(&im, kind, path);
     if (status == HEED_OK)
         status = hd_store_count(store, &counts);
     hd_store_unlock(store);
-    hd_json_clear(&im.tags);
+    hd_json_clear(&im.put.tags);
     hd_json_reader_free(im.json);
-    hd_arena_free(im.arena);
+    hd_arena_free(im.put.arena);
     hd_free(im.nth);
     HD_TRY(status);
 

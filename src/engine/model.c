@@ -135,14 +135,20 @@ static void seat_free(struct hd_seat *seat)
     hd_free(seat);
 }
 
-void hd_model_drop(struct hd_model *model)
+void hd_seats_clear(struct hd_model *model)
 {
-    if (!model || atomic_fetch_sub(&model->uses, 1) > 1)
-        return;
     for (struct hd_seat *seat = model->idle, *next; seat; seat = next) {
         next = seat->next;
         seat_free(seat);
     }
+    model->idle = NULL;
+}
+
+void hd_model_drop(struct hd_model *model)
+{
+    if (!model || atomic_fetch_sub(&model->uses, 1) > 1)
+        return;
+    hd_seats_clear(model);
     hd_sequence_free(model->sequence);
     pthread_mutex_destroy(&model->lock);
     hd_free(model);

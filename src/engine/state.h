@@ -13,10 +13,11 @@
 #ifndef HD_STATE_H
 #define HD_STATE_H
 
-#include "allocate/catalogue.h"
+#include "allocate/feed.h"
 #include "base/memory.h"
 #include "heed/engine.h"
 #include "models/histories.h"
+#include "models/retrieve.h"
 #include "models/sequence.h"
 #include "store/store.h"
 
@@ -32,20 +33,44 @@
 #define HD_CHECKPOINT_FILE "models/sequence.checkpoint"
 #define HD_TRAINING_LOCK_FILE "models/training.lock"
 
+#define HD_CHART_ITEMS 64
+#define HD_TEXTS_SLACK ((size_t)16 << 20) /* of texts that nobody needs any more, before all is read anew */
+
 /* All items with what is said of them. immutable, counted. */
 struct hd_items {
     atomic_int uses;
-    hd_arena *arena;
+    struct hd_shelf *shelf; /* holds the arrays; items.c */
     struct hd_catalogue catalogue;
 };
 
-/* All histories, made of attention alone, and what is popular in them. immutable, counted. */
+/* All histories, made of attention that may be learned from: for a training or an evaluation. */
 struct hd_past {
-    atomic_int uses;
     struct hd_store_histories raw; /* owns the arrays */
     struct hd_histories histories;
     heed_time latest; /* of all events; 0: no times */
-    float *popular;   /* items: events, an event two weeks older than the latest counting half */
+};
+
+/* How much each item is looked at, kept up with each event: sums of 2^((ts - base) / half-life) over
+ * its events, from which the sum as of another moment is a product away. Guarded by the lock. */
+struct hd_tally {
+    bool loaded;
+    int64_t items, room;
+    double *slow, *fast; /* items; half-lives in tally.c */
+    heed_time base, latest; /* latest: of all events; 0: none has a time */
+    int64_t events;         /* counted in */
+    int64_t seq;            /* the next event's in the store: what it is up to date with */
+    int64_t saved_seq;
+};
+
+/* The tally as of its latest event. immutable, counted. */
+struct hd_popular {
+    atomic_int uses;
+    int64_t items, events;
+    heed_time latest;
+    float *popular;  /* events, an event two weeks older than the latest counting half */
+    float *trending; /* how far the last day stands above what these two weeks let expect */
+    struct hd_pick chart[HD_CHART_ITEMS]; /* the highest of these, best first */
+    int64_t chart_count;
 };
 
 /* One thread's seat at the model: the reader's scratch and a page of scores. confined. */
@@ -67,20 +92,31 @@ struct hd_model {
 struct heed_engine {
     char *folder;
     int threads;
+    int64_t memory_bytes;
+    bool discreet;
     heed_clock clock;
     heed_log log;
     uint64_t decision_key; /* makes decision ids differ between processes */
     atomic_ullong decision_count;
-    int decisions; /* the file that they are kept in; -1: it cannot be written */
+    int decisions; /* the folder whose file they are kept in; -1: it cannot be written */
+
+    pthread_mutex_t write_lock; /* guards writer; taken before lock */
+    hd_store *writer;           /* NULL until something is written */
+    int64_t refresh_at_ns, save_at_ns; /* not before */
 
     pthread_mutex_t lock; /* guards what follows */
     hd_store *store;
-    struct hd_items *items; /* as of items_version */
-    uint64_t items_version;
-    struct hd_past *past; /* as of past_version */
-    uint64_t past_version;
+    struct hd_items *items; /* as of items_changes */
+    int64_t items_changes;
+    bool kept_fresh; /* heed_engine_refresh() reads what has changed, so that no request has to */
+    struct hd_tally tally;
+    struct hd_popular *popular; /* as of popular_seq, made at popular_ns */
+    int64_t popular_seq, popular_ns;
+    int32_t *silent; /* users who do not want to be learned from, rising; as of silent_changes */
+    int64_t silents, silent_changes;
     struct hd_model *model; /* of the file that model_stat describes */
     struct stat model_stat;
+    struct hd_table *table; /* the last that was made, or NULL */
     heed_time
         model_until; /* of the latest event it learned from, at the version below; 0: unknown */
     uint64_t model_until_version;
@@ -98,6 +134,16 @@ void hd_engine_unlock(heed_engine *engine);
 /* FOLDER/name, on the heap; NULL: no memory. */
 char *hd_engine_path(const heed_engine *engine, const char *name);
 
+/* The store that is written to; under the write lock. */
+HEED_CHECKED heed_status hd_engine_writer(heed_engine *engine, hd_store **writer);
+/* Whether the user does not want to be learned from, as of the last hd_engine_learn_silent(). Both
+ * under the lock. */
+bool hd_engine_is_silent(const heed_engine *engine, int32_t user);
+HEED_CHECKED heed_status hd_engine_learn_silent(heed_engine *engine);
+
+/* Puts the tally aside where somebody kept it up. At closing time: a failure costs a walk, no more. */
+void hd_engine_settle(heed_engine *engine);
+
 /* Scratch of one request, empty; warm after the first ones. */
 HEED_CHECKED heed_status hd_desk_take(heed_engine *engine, hd_arena **desk);
 void hd_desk_return(heed_engine *engine, hd_arena *desk); /* NULL is fine */
@@ -107,9 +153,36 @@ void hd_desk_return(heed_engine *engine, hd_arena *desk); /* NULL is fine */
 /* The current items, read again where the store has changed. */
 HEED_CHECKED heed_status hd_items_take(heed_engine *engine, struct hd_items **items);
 void hd_items_drop(struct hd_items *items);
+/* All of them, from a store of the caller's. */
+HEED_CHECKED heed_status hd_items_load(hd_store *store, struct hd_items **items);
+/* These were changed or added in the store: the next ones taken know it. Under the lock. */
+HEED_CHECKED heed_status hd_items_change(heed_engine *engine, const int32_t *item, int64_t count);
+/* Whether numbers of topics mean the same in both. */
+bool hd_items_share_topics(const struct hd_items *a, const struct hd_items *b);
+/* More is kept of texts that were replaced than is worth it. */
+bool hd_items_worn(const struct hd_items *items);
+/* The number of a tag ('t') or an author ('a') in the catalogue's topics, -1: none has it. Under the
+ * engine's lock. */
+int32_t hd_items_topic(const struct hd_items *items, char mark, const char *name);
 
-HEED_CHECKED heed_status hd_past_take(heed_engine *engine, struct hd_past **past);
-void hd_past_drop(struct hd_past *past);
+/* Reads all histories, through a store handle of its own: nobody waits for it. */
+HEED_CHECKED heed_status hd_past_read(heed_engine *engine, struct hd_past *past);
+/* The same, through a store of the caller's. */
+HEED_CHECKED heed_status hd_past_load(hd_store *store, struct hd_past *past);
+void hd_past_clear(struct hd_past *past);
+
+/* ---- the tally; under the lock, but for the first two */
+/* From the store: what was put aside, where that is up to date, else by a walk over all events. */
+HEED_CHECKED heed_status hd_tally_load(hd_store *store, struct hd_tally *tally);
+void hd_tally_clear(struct hd_tally *tally);
+/* Counts in one event of attention. */
+HEED_CHECKED heed_status hd_tally_add(struct hd_tally *tally, int32_t item, heed_time ts);
+/* Puts the tally aside, in a transaction of its own. */
+HEED_CHECKED heed_status hd_tally_save(hd_store *store, struct hd_tally *tally);
+/* age_ns: how old what is given may be; 0: as of the last event. */
+HEED_CHECKED heed_status hd_popular_take(heed_engine *engine, int64_t age_ns,
+                                         struct hd_popular **popular);
+void hd_popular_drop(struct hd_popular *popular);
 
 /* The current model, loaded again where its file has changed. NULL where there is none, or none
  * that can be used: engine->model_trouble says why, as the end of a sentence. It may know items
@@ -120,8 +193,27 @@ void hd_model_drop(struct hd_model *model);
  * some and trained on them since they were read. Asked again, all is there. */
 HEED_CHECKED heed_status hd_model_fits(const struct hd_model *model, int64_t items);
 
+/* The model's table beside the content of these items. immutable, counted; holds both. */
+struct hd_table {
+    atomic_int uses;
+    struct hd_model *model;
+    struct hd_items *items;
+    hd_retrieval *retrieval;
+};
+/* Under the lock; made where the one at hand is of other items or another model. */
+HEED_CHECKED heed_status hd_table_take(heed_engine *engine, struct hd_model *model,
+                                       struct hd_items *items, struct hd_table **table);
+void hd_table_drop(struct hd_table *table);
+
 HEED_CHECKED heed_status hd_seat_take(struct hd_model *model, struct hd_seat **seat);
 void hd_seat_return(struct hd_model *model, struct hd_seat *seat); /* NULL is fine */
+void hd_seats_clear(struct hd_model *model); /* the idle ones */
+/* How well the model foretells each user's second last event (models/evaluate.h). */
+HEED_CHECKED heed_status hd_model_validate(struct hd_model *model, const struct hd_histories *h,
+                                           heed_pool *pool, heed_ranking_quality *quality);
+
+/* A user was erased: what is kept at hand of them goes now. */
+void hd_engine_forget_user(heed_engine *engine, int32_t user);
 
 /* Events on the same item that follow each other directly are one visit (a view, then a click on
  * what was viewed); it has the time of its first event. In place; returns how many are left. time

@@ -2,6 +2,7 @@
  *
  * What somebody may have meant: ids a slip or two away, and for items titles that contain the
  * words. It runs only when a name was not found, over a bounded number of names. */
+#include "base/slips.h"
 #include "engine/asking.h"
 
 #include <inttypes.h>
@@ -10,8 +11,6 @@
 
 #define NEAREST 3
 #define NAMES_MAX 1000000 /* looked at: a second at the most */
-#define WORD_BYTES_MAX 64 /* longer ids are compared by their beginnings */
-#define SLIPS_MAX 2
 
 struct nearest {
     int count;
@@ -37,43 +36,11 @@ static void keep(struct nearest *n, int64_t number, int slips)
     n->slips[at] = slips;
 }
 
-static unsigned char lower(char c)
-{
-    return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-}
-
-/* Levenshtein's distance of two short texts, capital letters aside; above SLIPS_MAX it stops early.
- * A word of one or two letters is a slip away from too much, so there nothing is near. */
-static int slips_between(const char *a, const char *b)
-{
-    size_t a_bytes = strnlen(a, WORD_BYTES_MAX), b_bytes = strnlen(b, WORD_BYTES_MAX);
-    int row[WORD_BYTES_MAX + 1];
-
-    if (a_bytes + SLIPS_MAX < b_bytes || b_bytes + SLIPS_MAX < a_bytes)
-        return SLIPS_MAX + 1;
-    for (size_t j = 0; j <= b_bytes; j++)
-        row[j] = (int)j;
-    for (size_t i = 1; i <= a_bytes; i++) {
-        int corner = row[0], best;
-        best = row[0] = (int)i;
-        for (size_t j = 1; j <= b_bytes; j++) {
-            int same = corner + (lower(a[i - 1]) != lower(b[j - 1]));
-            corner = row[j];
-            int step = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            row[j] = same < step ? same : step;
-            best = row[j] < best ? row[j] : best;
-        }
-        if (best > SLIPS_MAX)
-            return best;
-    }
-    return a_bytes > 2 || row[b_bytes] == 0 ? row[b_bytes] : SLIPS_MAX + 1;
-}
-
 static bool contains(const char *text, const char *words)
 {
     for (; *text; text++) {
         size_t i = 0;
-        while (words[i] && lower(text[i]) == lower(words[i]))
+        while (words[i] && hd_lower(text[i]) == hd_lower(words[i]))
             i++;
         if (!words[i])
             return true;
@@ -88,13 +55,15 @@ heed_status hd_fail_no_user(heed_engine *engine, const char *subject, const char
     char text[HD_ERROR_BYTES_MAX] = "";
     size_t used = 0;
 
+    if (engine->discreet)
+        return hd_fail(HEED_E_NOTFOUND, "%s: there is no such user", subject);
     pthread_mutex_lock(&engine->lock);
     heed_status status = hd_store_count(engine->store, &counts);
     for (int64_t u = 0; status == HEED_OK && u < counts.users && u < NAMES_MAX; u++) {
         const char *other;
         status = hd_store_user_id(engine->store, (int32_t)u, &other);
-        int slips = status == HEED_OK ? slips_between(id, other) : SLIPS_MAX + 1;
-        if (slips <= SLIPS_MAX)
+        int slips = status == HEED_OK ? hd_slips(id, other) : HD_SLIPS_MAX + 1;
+        if (slips <= HD_SLIPS_MAX)
             keep(&n, u, slips);
     }
     for (int i = 0; i < n.count && status == HEED_OK && used < sizeof text; i++) {
@@ -118,10 +87,10 @@ heed_status hd_fail_no_item(const struct hd_catalogue *c, const char *subject, c
     size_t used = 0;
 
     for (int64_t i = 0; i < c->items && i < NAMES_MAX; i++) {
-        int slips = slips_between(id, c->id[i]);
+        int slips = hd_slips(id, c->id[i]);
         if (strlen(id) > 2 && c->title[i] && contains(c->title[i], id))
             slips = 0;
-        if (slips <= SLIPS_MAX)
+        if (slips <= HD_SLIPS_MAX)
             keep(&n, i, slips);
     }
     for (int i = 0; i < n.count && used < sizeof text; i++) {

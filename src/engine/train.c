@@ -117,6 +117,37 @@ static double peak_rss_mib(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_maxrss / 1024 : 0; /* KiB there */
 }
 
+/* Both on the same validation: a figure that the old model earned on older data would not count. */
+static heed_status beats_rival(heed_engine *engine, const struct hd_past *past, heed_pool *pool,
+                               hd_sequence *model, heed_train_report *report)
+{
+    struct hd_model *rival = NULL, fresh = {.sequence = model, .config = hd_sequence_config(model)};
+    heed_ranking_quality was = {0}, is = {0};
+
+    pthread_mutex_lock(&engine->lock);
+    heed_status status = hd_model_take(engine, &rival);
+    hd_engine_unlock(engine);
+    if (status != HEED_OK || !rival)
+        return status;
+    if (rival->config->items <= past->histories.items) {
+        pthread_mutex_init(&fresh.lock, NULL);
+        status = hd_model_validate(rival, &past->histories, pool, &was);
+        if (status == HEED_OK)
+            status = hd_model_validate(&fresh, &past->histories, pool, &is);
+        hd_seats_clear(&fresh);
+        pthread_mutex_destroy(&fresh.lock);
+        report->rival_ndcg10 = was.ndcg10;
+        report->kept_out = status == HEED_OK && is.ndcg10 < was.ndcg10;
+    }
+    hd_model_drop(rival);
+    if (report->kept_out)
+        hd_engine_log(engine, HEED_LOG_WARN,
+                      "train: the new model is kept out: NDCG@10 of %.4f in validation, the current "
+                      "one has %.4f",
+                      is.ndcg10, was.ndcg10);
+    return status;
+}
+
 static heed_status train_and_save(heed_engine *engine, const struct hd_past *past, heed_pool *pool,
                                   const heed_train_opts *opts, heed_train_report *report)
 {
@@ -133,7 +164,9 @@ static heed_status train_and_save(heed_engine *engine, const struct hd_past *pas
         status = hd_fail(HEED_E_NOMEM, "train: no memory");
     if (status == HEED_OK)
         status = hd_sequence_train(&past->histories, &o, &model, report);
-    if (status == HEED_OK)
+    if (status == HEED_OK && opts->only_better)
+        status = beats_rival(engine, past, pool, model, report);
+    if (status == HEED_OK && !report->kept_out)
         status = hd_sequence_save(model, file);
     if (status == HEED_OK)
         hd_sequence_checkpoint_remove(checkpoint); /* the run is over: nothing is left to resume */
@@ -148,19 +181,17 @@ heed_status heed_engine_train(heed_engine *engine, const heed_train_opts *opts,
 {
     static const heed_train_opts ordinary;
     heed_train_report report = {0};
-    struct hd_past *past = NULL;
+    struct hd_past past = {0};
     heed_pool *pool = NULL;
     int lock = -1;
 
     if (!opts)
         opts = &ordinary;
     HD_TRY(check_options(opts));
-    pthread_mutex_lock(&engine->lock);
-    heed_status status = hd_past_take(engine, &past);
-    pthread_mutex_unlock(&engine->lock);
+    heed_status status = hd_past_read(engine, &past);
     if (status != HEED_OK)
         return status;
-    if (past->histories.offset[past->histories.users] == 0) {
+    if (past.histories.offset[past.histories.users] == 0) {
         status = hd_fail(HEED_E_STATE, "train: nothing to train on: the store holds no events");
         goto done;
     }
@@ -168,16 +199,17 @@ heed_status heed_engine_train(heed_engine *engine, const heed_train_opts *opts,
     if (status == HEED_OK)
         status = heed_pool_new(opts->threads ? opts->threads : engine->threads, &pool);
     if (status == HEED_OK)
-        status = train_and_save(engine, past, pool, opts, &report);
+        status = train_and_save(engine, &past, pool, opts, &report);
     if (status != HEED_OK)
         goto done;
     report.peak_rss_mib = peak_rss_mib();
-    describe_model(engine, &report, past->latest);
+    if (!report.kept_out)
+        describe_model(engine, &report, past.latest);
     *out = report;
 done:
     if (lock >= 0)
         close(lock);
     heed_pool_free(pool);
-    hd_past_drop(past);
+    hd_past_clear(&past);
     return status;
 }

@@ -242,12 +242,6 @@ heed_status hd_sequence_load(const char *path, hd_sequence **out)
 }
 
 /* ---- asking */
-struct hd_sequence_reader {
-    const hd_sequence *model;
-    heed_tape *tape;
-    struct hd_sequence_rows rows;
-};
-
 heed_status hd_sequence_reader_new(const hd_sequence *model, hd_sequence_reader **out)
 {
     hd_sequence_reader *reader = hd_alloc(1, sizeof *reader);
@@ -272,10 +266,12 @@ void hd_sequence_reader_free(hd_sequence_reader *reader)
         return;
     heed_tape_free(reader->tape);
     hd_sequence_rows_clear(&reader->rows);
+    hd_asked_free(reader->asked);
     hd_free(reader);
 }
 
-static heed_status check_history(const hd_sequence *model, const int32_t *items, int64_t count)
+heed_status hd_sequence_check_history(const hd_sequence *model, const int32_t *items,
+                                      int64_t count)
 {
     if (count < 1)
         return hd_fail(HEED_E_ARG, "sequence: an empty history");
@@ -287,7 +283,7 @@ static heed_status check_history(const hd_sequence *model, const int32_t *items,
 }
 
 /* The last `length` events as a batch of one. Returns how many there are. */
-static int64_t fill_window(const hd_sequence *model, struct hd_sequence_rows *rows,
+int64_t hd_sequence_window(const hd_sequence *model, struct hd_sequence_rows *rows,
                            const int32_t *items, const heed_time *times, const int32_t *places,
                            int64_t count, heed_time now)
 {
@@ -302,23 +298,34 @@ static int64_t fill_window(const hd_sequence *model, struct hd_sequence_rows *ro
     return n;
 }
 
+heed_status hd_sequence_answer(const hd_sequence *model, heed_tape *tape,
+                              struct hd_sequence_rows *rows, const int32_t *items,
+                              const heed_time *times, const int32_t *places, int64_t count,
+                              heed_time now, const float **state, int64_t *seen)
+{
+    heed_tensor *last;
+
+    HD_TRY(hd_sequence_check_history(model, items, count));
+    *seen = hd_sequence_window(model, rows, items, times, places, count, now);
+    struct hd_sequence_batch batch = hd_sequence_rows_batch(rows);
+    batch.last = true;
+    heed_tape_reset(tape);
+    heed_tape_record(tape, false);
+    HD_TRY(hd_sequence_forward(tape, &model->net, &batch, 0, &last, NULL));
+    *state = last->data;
+    return HEED_OK;
+}
+
 heed_status hd_sequence_parts(const hd_sequence *model, heed_tape *tape,
                               struct hd_sequence_rows *rows, const int32_t *items,
                               const heed_time *times, const int32_t *places, int64_t count,
                               heed_time now, float *network, float *memory)
 {
-    int64_t V = model->config.items, C = model->config.dim;
+    int64_t V = model->config.items, C = model->config.dim, n;
     const struct hd_kernels *k = hd_kernels();
-    heed_tensor *state;
+    const float *last;
 
-    HD_TRY(check_history(model, items, count));
-    int64_t n = fill_window(model, rows, items, times, places, count, now);
-    struct hd_sequence_batch batch = hd_sequence_rows_batch(rows);
-    batch.last = true;
-    heed_tape_reset(tape);
-    heed_tape_record(tape, false);
-    HD_TRY(hd_sequence_forward(tape, &model->net, &batch, 0, &state, NULL));
-    const float *last = state->data;
+    HD_TRY(hd_sequence_answer(model, tape, rows, items, times, places, count, now, &last, &n));
     for (int64_t v = 0; v < V; v++)
         network[v] = (float)k->dot(last, model->output + v * C, (size_t)C);
     k->softmax(network, network, (size_t)V);
@@ -397,10 +404,10 @@ heed_status hd_sequence_attribute(hd_sequence_reader *reader, const int32_t *ite
     heed_tape *tape = reader->tape;
     heed_tensor *state, *table, *logits, *loss;
 
-    HD_TRY(check_history(model, items, count));
+    HD_TRY(hd_sequence_check_history(model, items, count));
     if (target < 0 || target >= c->items)
         return hd_fail(HEED_E_RANGE, "sequence: item %d is not below %" PRId64, target, c->items);
-    int64_t n = fill_window(model, &reader->rows, items, times, NULL, count, now);
+    int64_t n = hd_sequence_window(model, &reader->rows, items, times, NULL, count, now);
     struct hd_sequence_batch batch = hd_sequence_rows_batch(&reader->rows);
 
     heed_tape_reset(tape);

@@ -235,11 +235,27 @@ static heed_status linear_part(const struct pass *p, heed_tensor *x, heed_tensor
     return heed_linear(p->tape, x, rows, NULL, out);
 }
 
+/* Rows of one sequence, those of earlier passes before x: x goes where they end. rows: (room, C). */
+static heed_status join_kept(const struct pass *p, float *rows, heed_tensor **x)
+{
+    int64_t kept = p->batch->kept->rows, n = (*x)->dim[0], C = (*x)->dim[1];
+    const float *from = (*x)->data;
+
+    for (int64_t i = 0; i < n; i++)
+        memcpy(rows + (kept + i) * C, from + i * (*x)->stride[0], (size_t)C * sizeof *rows);
+    return heed_tensor_wrap(p->tape, HEED_F32, rows, (int64_t[]){kept + n, C}, 2, false, x);
+}
+
 /* Attention of layer l, (N, C) in and out; q is (1, C) where only the last row asks. */
 static heed_status attend(const struct pass *p, int l, heed_tensor *q, heed_tensor *k,
                           heed_tensor *v, heed_tensor **out)
 {
     const struct hd_sequence_block *w = &p->net->block[l];
+    const struct hd_sequence_kept *kept = p->batch->kept;
+    if (kept) {
+        HD_TRY(join_kept(p, kept->key[l], &k));
+        HD_TRY(join_kept(p, kept->value[l], &v));
+    }
     int64_t T = q->dim[0], S = k->dim[0], C = q->dim[1], H = p->net->config.heads, D = C / H;
     bool hstu = is_hstu(&p->net->config);
     heed_attention_learned bias = {w->position_bias, w->time_bias};
@@ -254,7 +270,7 @@ static heed_status attend(const struct pass *p, int l, heed_tensor *q, heed_tens
     };
     heed_tensor *qh, *kh, *vh;
 
-    if (asks_last(p, l)) { /* one sequence: the query's place counts from the keys' end */
+    if (kept || asks_last(p, l)) { /* one sequence: the query's place counts from the keys' end */
         opts.offsets = NULL, opts.sequences = 0;
         opts.query_times = opts.query_times ? opts.query_times + S - T : NULL;
         HD_TRY(heed_reshape(p->tape, q, (int64_t[]){1, T, H, D}, 4, &qh));
@@ -398,13 +414,14 @@ heed_status hd_sequence_forward(heed_tape *tape, const struct hd_sequence_net *n
                                 heed_tensor **state, struct hd_sequence_trace *trace)
 {
     const struct hd_sequence_config *config = &net->config;
-    int64_t N = batch->offset[batch->sequences];
+    int64_t first = batch->kept ? batch->kept->rows : 0;
+    int64_t N = batch->offset[batch->sequences] - first;
     const struct pass pass = {tape, net, batch, dropout, trace};
     heed_tensor *x, *where;
 
-    HD_TRY(heed_embedding(tape, net->item, batch->item, N, sqrt((double)config->dim), &x));
+    HD_TRY(heed_embedding(tape, net->item, batch->item + first, N, sqrt((double)config->dim), &x));
     if (net->position) {
-        HD_TRY(heed_embedding(tape, net->position, batch->position, N, 1, &where));
+        HD_TRY(heed_embedding(tape, net->position, batch->position + first, N, 1, &where));
         HD_TRY(heed_add(tape, x, where, &x));
     }
     if (trace) {

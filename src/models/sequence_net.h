@@ -42,6 +42,13 @@ struct hd_sequence_net {
     struct hd_sequence_block block[HD_SEQUENCE_LAYERS_MAX];
 };
 
+/* Keys and values of a sequence's first rows, from an earlier pass over the same rows. Each array has
+ * room for the whole sequence; a pass adds its own rows behind. */
+struct hd_sequence_kept {
+    int64_t rows;
+    float *key[HD_SEQUENCE_LAYERS_MAX], *value[HD_SEQUENCE_LAYERS_MAX]; /* (room, C) */
+};
+
 struct hd_sequence_batch {
     int64_t sequences;
     const int64_t *offset;        /* sequences + 1 */
@@ -49,6 +56,7 @@ struct hd_sequence_batch {
     const int32_t *position;      /* the same count: the row's place in its window, from 0 */
     const int64_t *time, *query;  /* when the row's event was, and when its state is asked; or NULL */
     bool last; /* one sequence of which only the last row's state is wanted: the answer to a feed */
+    const struct hd_sequence_kept *kept; /* with last: rows that need not be passed again, or NULL */
 };
 
 /* What a forward pass leaves for explanations: per layer, attention's values, output, weights. */

@@ -174,6 +174,28 @@ void hd_transitions_add(const struct hd_transitions *t, const int32_t *items, in
     }
 }
 
+int64_t hd_transitions_list(const struct hd_transitions *t, const int32_t *items, int64_t count,
+                            float *out, int32_t *followers)
+{
+    int64_t n = 0;
+
+    for (int64_t k = 1; k <= HD_TRANSITION_LAGS && k <= count; k++) {
+        int32_t from = items[count - k];
+        float w = (float)lag_weight(k);
+        if (!followers) {
+            n += t->offset[from + 1] - t->offset[from];
+            continue;
+        }
+        for (int64_t i = t->offset[from]; i < t->offset[from + 1]; i++) {
+            float part = w * t->share[i];
+            if (out[t->item[i]] == 0 && part > 0)
+                followers[n++] = t->item[i];
+            out[t->item[i]] += part;
+        }
+    }
+    return n;
+}
+
 double hd_transitions_part(const struct hd_transitions *t, int32_t from, int64_t back, int32_t v)
 {
     if (back > HD_TRANSITION_LAGS)

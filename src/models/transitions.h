@@ -37,6 +37,11 @@ void hd_transitions_clear(struct hd_transitions *t);
 void hd_transitions_add(const struct hd_transitions *t, const int32_t *items, int64_t count,
                         double weight, float *out);
 
+/* The same into an out that is zero, and the items that are no longer zero in it, each once, in no
+ * order. followers: NULL to learn at most how many there are, or room for so many. */
+int64_t hd_transitions_list(const struct hd_transitions *t, const int32_t *items, int64_t count,
+                            float *out, int32_t *followers);
+
 /* The part of P(v | history) that an event on `from`, `back` steps from the end (1: the last), gives.
  * The parts of a history's events add up to what hd_transitions_add() adds for v. */
 double hd_transitions_part(const struct hd_transitions *t, int32_t from, int64_t back, int32_t v);

@@ -120,6 +120,8 @@ static void put_kind(struct hd_json_writer *w, const struct hd_field *field, boo
     case HD_IS_SHAPE:
         put_shape(w, field->shape, or_null);
         break;
+    case HD_IS_ANYTHING:
+        break;
     case HD_IS_MAP:
         put_type(w, "object", or_null);
         break;
@@ -207,14 +209,22 @@ static void put_parameters(struct hd_json_writer *w, const struct hd_route *rout
     hd_json_end(w);
 }
 
-static void put_media(struct hd_json_writer *w, const char *type, const struct hd_shape *shape)
+static void put_media(struct hd_json_writer *w, const char *type, const struct hd_shape *shape,
+                      bool many)
 {
     hd_json_begin_object(w, type);
     hd_json_begin_object(w, "schema");
-    if (shape)
+    if (many) {
+        put_type(w, "array", false);
+        hd_json_begin_object(w, "items");
+        if (shape)
+            put_reference(w, shape);
+        hd_json_end(w);
+    } else if (shape) {
         put_reference(w, shape);
-    else
+    } else {
         put_type(w, strcmp(type, "application/json") == 0 ? "object" : "string", false);
+    }
     hd_json_end(w);
     hd_json_end(w);
 }
@@ -242,9 +252,9 @@ static void put_body(struct hd_json_writer *w, const struct hd_route *route)
         hd_json_end(w);
         hd_json_end(w);
         hd_json_end(w);
-        put_media(w, "application/x-ndjson", NULL);
+        put_media(w, "application/x-ndjson", NULL, false);
     } else {
-        put_media(w, "application/json", route->body);
+        put_media(w, "application/json", route->body, false);
     }
     hd_json_end(w);
     hd_json_end(w);
@@ -260,9 +270,10 @@ static void put_answers(struct hd_json_writer *w, const struct hd_route *route)
         hd_json_put_text(w, "description", a->help ? a->help : "done");
         if (a->shape || a->media_type) {
             hd_json_begin_object(w, "content");
-            put_media(w, a->media_type ? a->media_type : "application/json", a->shape);
+            put_media(w, a->media_type ? a->media_type : "application/json", a->shape,
+                      a->many);
             if (a->also)
-                put_media(w, a->also, NULL);
+                put_media(w, a->also, NULL, false);
             hd_json_end(w);
         }
         hd_json_end(w);
@@ -375,7 +386,7 @@ static void put_components(struct hd_json_writer *w, const struct hd_route_table
     hd_json_begin_object(w, "problem");
     hd_json_put_text(w, "description", "what went wrong, as a problem document (RFC 9457)");
     hd_json_begin_object(w, "content");
-    put_media(w, "application/problem+json", &hd_shape_problem);
+    put_media(w, "application/problem+json", &hd_shape_problem, false);
     hd_json_end(w);
     hd_json_end(w);
     hd_json_end(w);

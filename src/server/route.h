@@ -41,6 +41,7 @@ struct hd_answer {
     const char *media_type;       /* NULL: application/json where there is a shape */
     const char *help;
     const char *also; /* another media type in which it can come */
+    bool many;        /* an array: of `shape`, or of anything */
 };
 
 struct hd_route {
@@ -66,6 +67,9 @@ extern const struct hd_route_table hd_routes_records; /* events, items, users */
 extern const struct hd_route_table hd_routes_feeds;   /* feeds, lists, explanations */
 extern const struct hd_route_table hd_routes_work;    /* models, jobs, the audit log */
 extern const struct hd_route_table hd_routes_watch;   /* health, metrics, the description of all */
+extern const struct hd_route_table hd_routes_gorse;   /* Gorse's recommendations, under /api */
+extern const struct hd_route_table hd_routes_gorse_records;  /* its items and users */
+extern const struct hd_route_table hd_routes_gorse_feedback; /* its feedback */
 extern const struct hd_route_table *const hd_route_tables[]; /* ends with NULL */
 
 struct hd_route_match {

@@ -15,7 +15,8 @@
 #define STOP_WAIT_MS 10000 /* for answers under way; a service manager waits longer before it kills */
 
 const struct hd_route_table *const hd_route_tables[] = {
-    &hd_routes_feeds, &hd_routes_records, &hd_routes_work, &hd_routes_watch, NULL,
+    &hd_routes_feeds, &hd_routes_records, &hd_routes_work, &hd_routes_watch,
+    &hd_routes_gorse, &hd_routes_gorse_records, &hd_routes_gorse_feedback, NULL,
 };
 
 /* ---- logs */

@@ -77,6 +77,8 @@ static heed_status read_one(const struct hd_field *field, const hd_json *value, 
         return hd_field_bool(field->name, value, at);
     case HD_IS_TIME:
         return hd_field_time(field->name, value, at);
+    case HD_IS_ANYTHING:
+        return HEED_OK;
     case HD_IS_MAP:
     case HD_IS_SHAPE:
     case HD_IS_NUMBERS:

@@ -20,6 +20,7 @@ enum hd_shape_kind {
     HD_IS_TIME,   /* heed_time: RFC 3339, or whole milliseconds since 1970 */
     HD_IS_SHAPE,  /* an object of `shape`, where `at` is; read only inside HD_MANY */
     HD_IS_MAP,    /* an object of anybody's own fields: looked at and not read */
+    HD_IS_ANYTHING, /* any JSON: looked at and not read */
     HD_IS_NUMBERS, /* an object whose values are numbers; in answers alone */
     HD_IS_VECTORS, /* an object whose values are arrays of numbers; in records alone */
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Ids to numbers and back, through a map in memory that holds the whole table once it was needed.
- * An import asks a million times; a query each time would be most of its work. What other processes
+ * Ids to numbers and back, through a map in memory that holds the whole table once something
+ * was written. An import asks a million times; a query each time would be most of its work. What other processes
  * have added since is read in when SQLite's data version says that there is something. */
 #include "base/limits.h"
 #include "base/time.h"
@@ -31,6 +31,33 @@ static bool is_users(const hd_store *store, const struct hd_names *names)
     return names == &store->users;
 }
 
+/* Another process has erased users: what they were called is not theirs any more. */
+static heed_status forget_erased(hd_store *store, struct hd_names *names)
+{
+    struct hd_store_changes changes = {0};
+    heed_status status = HEED_OK;
+    sqlite3_stmt *s = NULL;
+    int code = SQLITE_DONE;
+
+    HD_TRY(hd_store_changes(store, &changes));
+    if (names->erasures == changes.users)
+        return HEED_OK;
+    HD_TRY(hd_store_statement(store, STORE_READ_ERASED, &s));
+    while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
+        int64_t number = sqlite3_column_int64(s, 0);
+        const char *id = (const char *)sqlite3_column_text(s, 1);
+        if (number < hd_map_count(names->map))
+            status = id ? hd_map_rename(names->map, (int32_t)number, id, strlen(id))
+                        : hd_store_fail(store, "cannot be read");
+    }
+    if (status == HEED_OK && code != SQLITE_DONE)
+        status = hd_store_fail(store, "cannot be read");
+    sqlite3_reset(s);
+    if (status == HEED_OK)
+        names->erasures = changes.users;
+    return status;
+}
+
 /* Reads in what the table has more than the map. */
 static heed_status catch_up(hd_store *store, struct hd_names *names)
 {
@@ -46,6 +73,8 @@ static heed_status catch_up(hd_store *store, struct hd_names *names)
         names->checked = store->writing;
         return HEED_OK;
     }
+    if (is_users(store, names))
+        HD_TRY(forget_erased(store, names));
     HD_TRY(hd_store_statement(store, is_users(store, names) ? STORE_READ_USERS : STORE_READ_ITEMS,
                               &s));
     sqlite3_bind_int64(s, 1, hd_map_count(names->map));
@@ -72,6 +101,9 @@ static heed_status catch_up(hd_store *store, struct hd_names *names)
 static heed_status find(hd_store *store, struct hd_names *names, const char *id, size_t bytes,
                         int32_t *number)
 {
+    *number = -1;
+    if (bytes > 0 && *id == HD_ERASED_MARK) /* nobody is called what the erased are kept as */
+        return HEED_OK;
     HD_TRY(catch_up(store, names));
     *number = hd_map_find(names->map, id, bytes);
     return HEED_OK;
@@ -106,6 +138,8 @@ static heed_status intern(hd_store *store, struct hd_names *names, const char *i
     }
     if (status != HEED_OK)
         hd_map_cut(names->map, count);
+    else if (!is_users(store, names))
+        hd_store_touch_items(store);
     return status;
 }
 
@@ -117,6 +151,15 @@ static heed_status id_of(hd_store *store, struct hd_names *names, int32_t number
         return hd_fail(HEED_E_NOTFOUND, "%s: there is no %s number %" PRId32, store->folder,
                        is_users(store, names) ? "user" : "item", number);
     *id = hd_map_text(names->map, number, NULL);
+    return HEED_OK;
+}
+
+heed_status hd_names_rename_user(hd_store *store, int32_t user, const char *id)
+{
+    if (user >= hd_map_count(store->users.map))
+        return HEED_OK; /* the map reads the new name with the others */
+    HD_TRY(hd_map_rename(store->users.map, user, id, strlen(id)));
+    store->user_renamed = true;
     return HEED_OK;
 }
 

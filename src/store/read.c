@@ -8,14 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What belongs together is read from one state of the store. */
-static heed_status begin_reading(hd_store *store, bool *own)
+heed_status hd_store_begin_reading(hd_store *store, bool *own)
 {
     *own = sqlite3_get_autocommit(store->db) != 0;
     return *own ? hd_store_sql(store, "BEGIN", "cannot be read") : HEED_OK;
 }
 
-static void end_reading(hd_store *store, bool own)
+void hd_store_end_reading(hd_store *store, bool own)
 {
     if (own && !sqlite3_get_autocommit(store->db))
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
@@ -63,9 +62,9 @@ heed_status hd_store_count(hd_store *store, struct hd_store_counts *out)
     struct hd_store_counts counts = {0};
     bool own;
 
-    HD_TRY(begin_reading(store, &own));
+    HD_TRY(hd_store_begin_reading(store, &own));
     heed_status status = count_all(store, &counts);
-    end_reading(store, own);
+    hd_store_end_reading(store, own);
     if (status == HEED_OK)
         *out = counts;
     return status;
@@ -73,7 +72,7 @@ heed_status hd_store_count(hd_store *store, struct hd_store_counts *out)
 
 /* ---- items */
 
-static const char *column_text(sqlite3_stmt *s, int column)
+const char *hd_store_column_text(sqlite3_stmt *s, int column)
 {
     return (const char *)sqlite3_column_text(s, column);
 }
@@ -81,11 +80,12 @@ static const char *column_text(sqlite3_stmt *s, int column)
 static struct hd_item_row item_row(sqlite3_stmt *s)
 {
     return (struct hd_item_row){
-        .title = column_text(s, 2),
-        .text = column_text(s, 3),
-        .tags = column_text(s, 4),
-        .author = column_text(s, 5),
-        .url = column_text(s, 6),
+        .id = hd_store_column_text(s, 1),
+        .title = hd_store_column_text(s, 2),
+        .text = hd_store_column_text(s, 3),
+        .tags = hd_store_column_text(s, 4),
+        .author = hd_store_column_text(s, 5),
+        .url = hd_store_column_text(s, 6),
         .created = sqlite3_column_int64(s, 7),
         .expires = sqlite3_column_int64(s, 8),
         .hidden = sqlite3_column_int(s, 9) != 0,
@@ -93,8 +93,7 @@ static struct hd_item_row item_row(sqlite3_stmt *s)
     };
 }
 
-/* NULL stays NULL; *status is set where there is no memory. */
-static const char *keep(hd_arena *arena, const char *text, heed_status *status)
+const char *hd_store_keep_text(hd_arena *arena, const char *text, heed_status *status)
 {
     const char *copy = text ? hd_arena_strdup(arena, text) : NULL;
 
@@ -114,11 +113,12 @@ heed_status hd_store_get_item(hd_store *store, int32_t item, hd_arena *arena,
     int code = sqlite3_step(s);
     if (code == SQLITE_ROW) {
         struct hd_item_row found = item_row(s);
-        found.title = keep(arena, found.title, &status);
-        found.text = keep(arena, found.text, &status);
-        found.tags = keep(arena, found.tags, &status);
-        found.author = keep(arena, found.author, &status);
-        found.url = keep(arena, found.url, &status);
+        found.id = hd_store_keep_text(arena, found.id, &status);
+        found.title = hd_store_keep_text(arena, found.title, &status);
+        found.text = hd_store_keep_text(arena, found.text, &status);
+        found.tags = hd_store_keep_text(arena, found.tags, &status);
+        found.author = hd_store_keep_text(arena, found.author, &status);
+        found.url = hd_store_keep_text(arena, found.url, &status);
         if (status == HEED_OK)
             *row = found;
     } else if (code == SQLITE_DONE) {
@@ -133,14 +133,20 @@ heed_status hd_store_get_item(hd_store *store, int32_t item, hd_arena *arena,
 
 heed_status hd_store_each_item(hd_store *store, hd_item_fn fn, void *context)
 {
+    return hd_store_each_item_from(store, 0, fn, context);
+}
+
+heed_status hd_store_each_item_from(hd_store *store, int32_t from, hd_item_fn fn, void *context)
+{
     heed_status status = HEED_OK;
     sqlite3_stmt *s = NULL;
     int code = SQLITE_DONE;
 
     HD_TRY(hd_store_statement(store, STORE_EACH_ITEM, &s));
+    sqlite3_bind_int64(s, 1, from);
     while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
         struct hd_item_row row = item_row(s);
-        status = fn(context, sqlite3_column_int(s, 0), column_text(s, 1), &row);
+        status = fn(context, sqlite3_column_int(s, 0), hd_store_column_text(s, 1), &row);
     }
     if (status == HEED_OK && code != SQLITE_DONE)
         status = hd_store_fail(store, "cannot be read");
@@ -154,7 +160,7 @@ static heed_status read_feature(sqlite3_stmt *s, hd_arena *arena, struct hd_feat
     size_t bytes = (size_t)sqlite3_column_bytes(s, 1);
     float *value = hd_arena_alloc(arena, bytes, 1);
 
-    out->name = keep(arena, column_text(s, 0), &status);
+    out->name = hd_store_keep_text(arena, hd_store_column_text(s, 0), &status);
     if (!value)
         return hd_fail(HEED_E_NOMEM, "store: no memory for a vector");
     if (bytes > 0)
@@ -301,7 +307,7 @@ heed_status hd_store_load_histories(hd_store *store, uint32_t kinds, struct hd_s
     struct tie tie = {0};
     bool own;
 
-    HD_TRY(begin_reading(store, &own));
+    HD_TRY(hd_store_begin_reading(store, &own));
     heed_status status = count_all(store, &counts);
     if (status == HEED_OK) {
         h.users = counts.users;
@@ -315,7 +321,7 @@ heed_status hd_store_load_histories(hd_store *store, uint32_t kinds, struct hd_s
                      : hd_fail(HEED_E_NOMEM, "histories: no memory for %" PRId64 " events",
                                counts.events);
     }
-    end_reading(store, own);
+    hd_store_end_reading(store, own);
     hd_free(tie.at);
     /* The pages of a whole scan are not asked for again soon; a training wants the memory. */
     sqlite3_db_release_memory(store->db);
@@ -418,9 +424,9 @@ heed_status hd_store_get_model(hd_store *store, const char *name, hd_arena *aren
     int code = sqlite3_step(s);
     if (code == SQLITE_ROW) {
         struct hd_model_row found = {.made = sqlite3_column_int64(s, 3)};
-        found.name = keep(arena, column_text(s, 0), &status);
-        found.file = keep(arena, column_text(s, 1), &status);
-        found.description = keep(arena, column_text(s, 2), &status);
+        found.name = hd_store_keep_text(arena, hd_store_column_text(s, 0), &status);
+        found.file = hd_store_keep_text(arena, hd_store_column_text(s, 1), &status);
+        found.description = hd_store_keep_text(arena, hd_store_column_text(s, 2), &status);
         if (status == HEED_OK)
             *row = found;
     } else if (code == SQLITE_DONE) {

@@ -27,7 +27,6 @@
 #include <unistd.h>
 
 #define BUSY_MS_DEFAULT 5000
-#define APPLICATION_ID 1214603588 /* "HeeD": what file(1) and we know a heed.db by */
 
 heed_status hd_store_fail(hd_store *store, const char *what)
 {
@@ -77,6 +76,14 @@ heed_status hd_store_statement(hd_store *store, enum hd_statement which, sqlite3
         return hd_store_fail(store, "cannot read the tables");
     *out = *slot;
     return HEED_OK;
+}
+
+void hd_store_bind_text(sqlite3_stmt *s, int place, const char *text)
+{
+    if (text)
+        sqlite3_bind_text(s, place, text, -1, SQLITE_STATIC);
+    else
+        sqlite3_bind_null(s, place);
 }
 
 heed_status hd_store_run(hd_store *store, sqlite3_stmt *statement, const char *what)
@@ -129,6 +136,34 @@ heed_status hd_store_version(hd_store *store, uint64_t *version)
 
     HD_TRY(hd_store_data_version(store, &others));
     *version = store->commits + (uint64_t)others;
+    return HEED_OK;
+}
+
+heed_status hd_store_changes(hd_store *store, struct hd_store_changes *out)
+{
+    heed_status status = HEED_OK;
+    sqlite3_stmt *s = NULL;
+
+    if (store->writing) {
+        *out = store->changes;
+        out->seq = store->seq;
+        return HEED_OK;
+    }
+    HD_TRY(hd_store_statement(store, STORE_READ_TOTAL, &s));
+    if (sqlite3_step(s) == SQLITE_ROW)
+        *out = (struct hd_store_changes){.items = sqlite3_column_int64(s, 3),
+                                         .users = sqlite3_column_int64(s, 4),
+                                         .seq = sqlite3_column_int64(s, 2)};
+    else
+        status = hd_store_fail(store, "cannot read its counts");
+    sqlite3_reset(s);
+    return status;
+}
+
+heed_status hd_store_need_transaction(const hd_store *store)
+{
+    if (!store->writing)
+        return hd_fail(HEED_E_STATE, "%s: no transaction is open", store->folder);
     return HEED_OK;
 }
 
@@ -198,6 +233,8 @@ static heed_status read_total(hd_store *store)
         store->events = sqlite3_column_int64(s, 0);
         store->timed = sqlite3_column_int64(s, 1);
         store->seq = sqlite3_column_int64(s, 2);
+        store->changes.items = sqlite3_column_int64(s, 3);
+        store->changes.users = sqlite3_column_int64(s, 4);
     } else {
         status = hd_store_fail(store, "cannot read its counts");
     }
@@ -216,7 +253,7 @@ heed_status hd_store_begin(hd_store *store)
         return status;
     }
     store->writing = true;
-    store->total_changed = false;
+    store->total_changed = store->user_renamed = false;
     status = read_total(store);
     if (status != HEED_OK) {
         hd_store_rollback(store);
@@ -241,6 +278,8 @@ heed_status hd_store_commit(hd_store *store)
             sqlite3_bind_int64(s, 1, store->events);
             sqlite3_bind_int64(s, 2, store->timed);
             sqlite3_bind_int64(s, 3, store->seq);
+            sqlite3_bind_int64(s, 4, store->changes.items);
+            sqlite3_bind_int64(s, 5, store->changes.users);
             status = hd_store_run(store, s, "cannot be written");
         }
     }
@@ -251,6 +290,8 @@ heed_status hd_store_commit(hd_store *store)
         return status;
     }
     store->writing = false;
+    if (store->users.checked)
+        store->users.erasures = store->changes.users;
     store->commits++;
     hd_store_unlock(store);
     return HEED_OK;
@@ -265,6 +306,8 @@ void hd_store_rollback(hd_store *store)
     if (!sqlite3_get_autocommit(store->db))
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
     store->writing = false;
+    if (store->user_renamed)
+        store->users.committed = 0; /* which name was whose is read again */
     hd_names_rollback(&store->users);
     hd_names_rollback(&store->items);
     hd_store_unlock(store);
@@ -301,7 +344,7 @@ static heed_status read_schema(hd_store *store, int64_t *version)
     HD_TRY(hd_store_number(store, "PRAGMA application_id", &application));
     HD_TRY(hd_store_number(store, "PRAGMA user_version", version));
     HD_TRY(hd_store_number(store, "SELECT count(*) FROM sqlite_schema", &objects));
-    if (application != APPLICATION_ID && (objects > 0 || application != 0 || *version != 0))
+    if (application != STORE_APPLICATION_ID && (objects > 0 || application != 0 || *version != 0))
         return hd_fail(HEED_E_FORMAT, "%s: heed.db is not a store of heed", store->folder);
     if (*version > hd_migration_count)
         return hd_fail(HEED_E_VERSION,
@@ -322,7 +365,7 @@ static heed_status migrate(hd_store *store)
         status = hd_store_sql(store, hd_migrations[i].sql, hd_migrations[i].name);
     if (status == HEED_OK) {
         snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d",
-                 APPLICATION_ID, hd_migration_count);
+                 STORE_APPLICATION_ID, hd_migration_count);
         status = hd_store_sql(store, sql, "cannot be migrated");
     }
     if (status == HEED_OK)

@@ -34,6 +34,20 @@ void hd_store_close(hd_store *store);
  * before may be stale then. */
 HEED_CHECKED heed_status hd_store_version(hd_store *store, uint64_t *version);
 
+/* Counters of their own for what is derived from items alone (they go up when one is added or said
+ * something else of), and for what is derived from users (when something was taken from one: an
+ * erasure, a withdrawn consent). New events move neither. Cheap; of the open transaction where there
+ * is one. */
+struct hd_store_changes {
+    int64_t items, users;
+    int64_t seq; /* the next event's */
+};
+HEED_CHECKED heed_status hd_store_changes(hd_store *store, struct hd_store_changes *out);
+/* In a transaction; hd_store_put_item(), hd_store_intern_item() and hd_store_put_user() do so by
+ * themselves. */
+void hd_store_touch_items(hd_store *store);
+void hd_store_touch_users(hd_store *store);
+
 /* ---- writing
  *
  * One writer at a time, across processes. A job of many transactions (an import, a training that
@@ -60,7 +74,7 @@ HEED_CHECKED heed_status hd_store_intern_user(hd_store *store, const char *id, s
                                               int32_t *number, bool *fresh);
 HEED_CHECKED heed_status hd_store_intern_item(hd_store *store, const char *id, size_t id_bytes,
                                               int32_t *number, bool *fresh);
-/* Points into the store; good until it is closed or a transaction rolled back. */
+/* Points into the store; good until it is closed, a transaction rolled back, or the user erased. */
 HEED_CHECKED heed_status hd_store_user_id(hd_store *store, int32_t number, const char **id);
 HEED_CHECKED heed_status hd_store_item_id(hd_store *store, int32_t number, const char **id);
 
@@ -85,6 +99,7 @@ HEED_CHECKED heed_status hd_store_put_event(hd_store *store, const struct hd_eve
 
 /* What is said about an item. NULL and 0: not given. */
 struct hd_item_row {
+    const char *id; /* of hd_store_get_item() alone */
     const char *title, *text, *author, *url;
     const char *tags; /* a JSON array of texts */
     heed_time created, expires;
@@ -115,6 +130,41 @@ HEED_CHECKED heed_status hd_store_each_item(hd_store *store, hd_item_fn fn, void
 HEED_CHECKED heed_status hd_store_get_features(hd_store *store, int32_t item, hd_arena *arena,
                                                struct hd_feature_row **features, int64_t *count);
 
+/* ---- users */
+
+/* What a user says of himself. consent is bits of acquire/user.h; the store keeps a number. */
+struct hd_user_row {
+    const char *attributes; /* a JSON object; NULL: none */
+    unsigned consent;
+};
+/* In a transaction; replaces what was said before. *changed: false where nothing is new. A consent
+ * that is withdrawn touches the users. */
+HEED_CHECKED heed_status hd_store_put_user(hd_store *store, int32_t user,
+                                           const struct hd_user_row *row, bool *changed);
+/* Texts go into the arena. HEED_E_NOTFOUND where there is no such number. */
+HEED_CHECKED heed_status hd_store_get_user(hd_store *store, int32_t user, hd_arena *arena,
+                                           struct hd_user_row *row);
+
+/* What a user follows or never wants to see: "block" "item" ID, "follow" "author" NAME, ... */
+struct hd_mark_row {
+    const char *mark, *what, *name;
+};
+/* In a transaction; these are all the marks from then on. They are put in order where they are;
+ * twins count once. */
+HEED_CHECKED heed_status hd_store_put_marks(hd_store *store, int32_t user,
+                                            struct hd_mark_row *marks, int64_t count,
+                                            bool *changed);
+/* In the arena, by mark, what and name. */
+HEED_CHECKED heed_status hd_store_get_marks(hd_store *store, int32_t user, hd_arena *arena,
+                                            struct hd_mark_row **marks, int64_t *count);
+
+/* All users but the erased, in the order of their numbers, beginning with `from`; the row's texts
+ * are good during the call only. A status other than HEED_OK ends it and is passed on. */
+typedef heed_status (*hd_user_fn)(void *context, int32_t user, const char *id,
+                                  const struct hd_user_row *row);
+HEED_CHECKED heed_status hd_store_each_user(hd_store *store, int32_t from, hd_user_fn fn,
+                                            void *context);
+
 /* ---- counts and histories */
 
 struct hd_store_counts {
@@ -134,10 +184,32 @@ struct hd_store_histories {
     uint8_t *kind;   /* as many */
     bool has_times;  /* some event of these has a time */
 };
-/* All users' events of these kinds; on the heap, given back by hd_store_histories_clear(). */
+/* All users' events of these kinds, none of those who do not want to be learned from; on the heap, given back by hd_store_histories_clear(). */
 HEED_CHECKED heed_status hd_store_load_histories(hd_store *store, uint32_t kinds,
                                                  struct hd_store_histories *out);
 void hd_store_histories_clear(struct hd_store_histories *histories);
+
+/* Each event of these kinds, in no useful order, but those of users who do not want to be learned
+ * from. *seq: the walk has seen every event before it. */
+typedef heed_status (*hd_event_fn)(void *context, int32_t user, int32_t item, heed_time ts);
+HEED_CHECKED heed_status hd_store_walk_events(hd_store *store, uint32_t kinds, hd_event_fn fn,
+                                              void *context, int64_t *seq);
+/* The numbers of those users, rising; on the heap, hd_free() them. */
+HEED_CHECKED heed_status hd_store_silent_users(hd_store *store, int32_t **users, int64_t *count);
+
+/* What was computed from the events before `seq`. */
+struct hd_summary_row {
+    const char *name;
+    int64_t seq;
+    heed_time at;
+    const double *value;
+    int64_t count;
+};
+/* In the arena; without one of that name seq is -1 and count 0. */
+HEED_CHECKED heed_status hd_store_get_summary(hd_store *store, const char *name, hd_arena *arena,
+                                              struct hd_summary_row *row);
+/* In a transaction. */
+HEED_CHECKED heed_status hd_store_put_summary(hd_store *store, const struct hd_summary_row *row);
 
 struct hd_store_history {
     int64_t count;

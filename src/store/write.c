@@ -6,22 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-static heed_status need_transaction(const hd_store *store)
-{
-    if (!store->writing)
-        return hd_fail(HEED_E_STATE, "%s: no transaction is open", store->folder);
-    return HEED_OK;
-}
-
-/* NULL becomes SQL's NULL. The text must live until the statement has run. */
-static void bind_text(sqlite3_stmt *s, int place, const char *text)
-{
-    if (text)
-        sqlite3_bind_text(s, place, text, -1, SQLITE_STATIC);
-    else
-        sqlite3_bind_null(s, place);
-}
-
 static heed_status insert_event(hd_store *store, const struct hd_event_row *row, int32_t nth,
                                 bool *fresh)
 {
@@ -44,21 +28,21 @@ static heed_status insert_event(hd_store *store, const struct hd_event_row *row,
     else
         sqlite3_bind_double(s, 8, row->value);
     if (whole) {
-        bind_text(s, 9, row->id);
-        bind_text(s, 10, row->decision);
+        hd_store_bind_text(s, 9, row->id);
+        hd_store_bind_text(s, 10, row->decision);
         if (row->position >= 0)
             sqlite3_bind_int64(s, 11, row->position);
         else
             sqlite3_bind_null(s, 11);
-        bind_text(s, 12, row->context);
-        bind_text(s, 13, row->ext);
+        hd_store_bind_text(s, 12, row->context);
+        hd_store_bind_text(s, 13, row->ext);
     }
     HD_TRY(hd_store_run(store, s, "cannot be written"));
     *fresh = sqlite3_changes(store->db) > 0;
     return HEED_OK;
 }
 
-static heed_status one_number(hd_store *store, sqlite3_stmt *s, int64_t none, int64_t *out)
+heed_status hd_store_one_number(hd_store *store, sqlite3_stmt *s, int64_t none, int64_t *out)
 {
     heed_status status = HEED_OK;
     int code = sqlite3_step(s);
@@ -81,8 +65,8 @@ static heed_status insert_beside(hd_store *store, const struct hd_event_row *row
     sqlite3_stmt *s = NULL;
 
     HD_TRY(hd_store_statement(store, STORE_FIND_EVENT_ID, &s));
-    bind_text(s, 1, row->id);
-    HD_TRY(one_number(store, s, 0, &known));
+    hd_store_bind_text(s, 1, row->id);
+    HD_TRY(hd_store_one_number(store, s, 0, &known));
     if (known)
         return HEED_OK;
     HD_TRY(hd_store_statement(store, STORE_LAST_NTH, &s));
@@ -90,13 +74,13 @@ static heed_status insert_beside(hd_store *store, const struct hd_event_row *row
     sqlite3_bind_int64(s, 2, row->ts);
     sqlite3_bind_int64(s, 3, row->item);
     sqlite3_bind_int64(s, 4, row->kind);
-    HD_TRY(one_number(store, s, -1, &last));
+    HD_TRY(hd_store_one_number(store, s, -1, &last));
     return insert_event(store, row, (int32_t)last + 1, fresh);
 }
 
 heed_status hd_store_put_event(hd_store *store, const struct hd_event_row *row, bool *fresh)
 {
-    HD_TRY(need_transaction(store));
+    HD_TRY(hd_store_need_transaction(store));
     HD_TRY(insert_event(store, row, row->nth, fresh));
     if (!*fresh && row->id)
         HD_TRY(insert_beside(store, row, fresh));
@@ -110,6 +94,12 @@ heed_status hd_store_put_event(hd_store *store, const struct hd_event_row *row, 
 }
 
 /* ---- items */
+
+void hd_store_touch_items(hd_store *store)
+{
+    store->changes.items++;
+    store->total_changed = true;
+}
 
 /* Whether the store has exactly these, in order of their names. */
 static heed_status same_features(hd_store *store, int32_t item,
@@ -158,7 +148,7 @@ static heed_status put_features(hd_store *store, int32_t item,
     for (int64_t i = 0; i < count; i++) {
         HD_TRY(hd_store_statement(store, STORE_PUT_FEATURE, &s));
         sqlite3_bind_int64(s, 1, item);
-        bind_text(s, 2, features[i].name);
+        hd_store_bind_text(s, 2, features[i].name);
         sqlite3_bind_blob64(s, 3, features[i].value, (uint64_t)features[i].count * sizeof(float),
                             SQLITE_STATIC);
         HD_TRY(hd_store_run(store, s, "cannot be written"));
@@ -171,20 +161,23 @@ heed_status hd_store_put_item(hd_store *store, int32_t item, const struct hd_ite
 {
     sqlite3_stmt *s = NULL;
 
-    HD_TRY(need_transaction(store));
+    HD_TRY(hd_store_need_transaction(store));
     HD_TRY(hd_store_statement(store, STORE_PUT_ITEM, &s));
     sqlite3_bind_int64(s, 1, item);
-    bind_text(s, 2, row->title);
-    bind_text(s, 3, row->text);
-    bind_text(s, 4, row->tags);
-    bind_text(s, 5, row->author);
-    bind_text(s, 6, row->url);
+    hd_store_bind_text(s, 2, row->title);
+    hd_store_bind_text(s, 3, row->text);
+    hd_store_bind_text(s, 4, row->tags);
+    hd_store_bind_text(s, 5, row->author);
+    hd_store_bind_text(s, 6, row->url);
     sqlite3_bind_int64(s, 7, row->created);
     sqlite3_bind_int64(s, 8, row->expires);
     sqlite3_bind_int64(s, 9, row->hidden);
     HD_TRY(hd_store_run(store, s, "cannot be written"));
     *changed = sqlite3_changes(store->db) > 0;
-    return put_features(store, item, features, row->features, changed);
+    HD_TRY(put_features(store, item, features, row->features, changed));
+    if (*changed)
+        hd_store_touch_items(store);
+    return HEED_OK;
 }
 
 /* ---- models */
@@ -198,9 +191,9 @@ heed_status hd_store_put_model(hd_store *store, const struct hd_model_row *row)
         HD_TRY(hd_store_begin(store));
     heed_status status = hd_store_statement(store, STORE_PUT_MODEL, &s);
     if (status == HEED_OK) {
-        bind_text(s, 1, row->name);
-        bind_text(s, 2, row->file);
-        bind_text(s, 3, row->description);
+        hd_store_bind_text(s, 1, row->name);
+        hd_store_bind_text(s, 2, row->file);
+        hd_store_bind_text(s, 3, row->description);
         sqlite3_bind_int64(s, 4, row->made);
         status = hd_store_run(store, s, "cannot be written");
     }

@@ -165,6 +165,7 @@ int main(void)
     struct hd_kernels portable, k;
     struct hd_attention_kernels attention;
     struct hd_attention_bf16 narrow;
+    struct hd_scan_kernels scan;
     struct hd_kernels_bf16 bf16;
     unsigned cpu = hd_cpu();
     bool good = true;
@@ -182,6 +183,8 @@ int main(void)
         good &= check_attention(&attention) && check_scores(&attention);
         hd_attention_bf16_init(&narrow, sets[i]);
         good &= check_attention_bf16(&narrow);
+        hd_scan_kernels_init(&scan, sets[i]);
+        good &= check_scan(&scan);
     }
     good &= check_table(hd_kernels_f64(), hd_kernels_f64());
     good &= check_attention(hd_attention_kernels_f64()) && check_scores(hd_attention_kernels_f64());

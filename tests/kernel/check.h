@@ -7,6 +7,7 @@
 
 #include "kernel/attention_bf16.h"
 #include "kernel/kernel.h"
+#include "kernel/scan.h"
 
 #include <float.h>
 #include <math.h>
@@ -90,5 +91,6 @@ bool check_bf16_rows(const struct hd_kernels_bf16 *k);
 bool check_bf16_weave(const struct hd_kernels_bf16 *k);
 bool check_bf16_gemm(const struct hd_kernels_bf16 *k);
 bool check_bf16_softmax(const struct hd_kernels_bf16 *k);
+bool check_scan(const struct hd_scan_kernels *k);
 
 #endif

@@ -107,6 +107,31 @@ static void test_every_field(void **state)
     assert_int_equal(item.feature[0].count, 3);
     assert_true(item.feature[0].value[0] == 0.5f && item.feature[0].value[2] == 2.0f);
     assert_true(item.feature[1].count == 1 && item.feature[1].value[0] == 3.0f);
+    assert_int_equal(item.given, 511);
+}
+
+/* What a merge leaves alone is what the line does not speak of; null speaks. */
+static void test_given(void **state)
+{
+    static const struct {
+        const char *field;
+        unsigned bit;
+    } fields[] = {
+        {"title", HD_ITEM_TITLE},     {"text", HD_ITEM_TEXT},       {"tags", HD_ITEM_TAGS},
+        {"author", HD_ITEM_AUTHOR},   {"url", HD_ITEM_URL},         {"created", HD_ITEM_CREATED},
+        {"expires", HD_ITEM_EXPIRES}, {"hidden", HD_ITEM_HIDDEN},   {"features", HD_ITEM_FEATURES},
+    };
+    struct hd_item item;
+    char line[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        snprintf(line, sizeof line, "{\"id\":\"a\",\"%s\":null}", fields[i].field);
+        assert_int_equal(hd_parse_item(reader, line, strlen(line), arena, &item), HEED_OK);
+        assert_int_equal(item.given, fields[i].bit);
+    }
+    assert_int_equal(hd_parse_item(reader, "{\"id\":\"a\"}", 10, arena, &item), HEED_OK);
+    assert_int_equal(item.given, 0);
 }
 
 /* `count` times `each`, with commas, between `before` and `after`. */
@@ -164,6 +189,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_every_field),
+        cmocka_unit_test(test_given),
         cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests_name("item", tests, set_up, tear_down);

@@ -20,14 +20,15 @@
 static const heed_time created[] = {100, 300, 0, 300, 200};
 static const heed_time expires[] = {0, 500, 0, 0, 400};
 static const bool hidden[] = {false, false, true, false, false};
-static const int64_t topic_offset[] = {0, 2, 4, 6, 7, 7};
-static const int32_t topic[] = {1, 9, 1, 9, 1, 8, 2};
+static const int32_t west[] = {1, 9}, other_west[] = {1, 8}, comic[] = {2};
+static const int32_t *const topic[] = {west, west, other_west, comic, NULL};
+static const int32_t topic_count[] = {2, 2, 2, 1, 0};
 static const struct hd_catalogue five = {.items = 5,
                                          .created = created,
                                          .expires = expires,
                                          .hidden = hidden,
-                                         .topic_offset = topic_offset,
-                                         .topic = topic};
+                                         .topic = topic,
+                                         .topic_count = topic_count};
 
 static const struct filter_row {
     const char *name;

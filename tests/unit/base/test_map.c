@@ -69,6 +69,43 @@ static void test_bytes_count(void **state)
     hd_map_free(NULL);
 }
 
+/* Renamed at random, against an array of names: what a number is called is found, what it was called
+ * is not, whatever stood behind it in the table. */
+static void test_rename(void **state)
+{
+    enum { ROUNDS = 5000 };
+    static char name[TEXTS][24];
+    heed_rng rng = hd_rng(3, 0);
+    hd_map *map = hd_map_new(7);
+    int32_t number;
+
+    (void)state;
+    for (int i = 0; i < TEXTS; i++) {
+        snprintf(name[i], sizeof name[i], "%d", i);
+        assert_int_equal(hd_map_add(map, name[i], strlen(name[i]), &number, NULL), HEED_OK);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        int i = (int)hd_random_below(&rng, TEXTS);
+        const char *kept = hd_map_text(map, i, NULL);
+        char old[24];
+        strcpy(old, name[i]);
+        snprintf(name[i], sizeof name[i], "r%d", round);
+        assert_int_equal(hd_map_rename(map, i, name[i], strlen(name[i])), HEED_OK);
+        assert_string_equal(kept, ""); /* nothing is left of it */
+        assert_int_equal(hd_map_find(map, old, strlen(old)), -1);
+        for (int j = round % 50; j < TEXTS; j += 50)
+            assert_int_equal(hd_map_find(map, name[j], strlen(name[j])), j);
+    }
+    for (int i = 0; i < TEXTS; i++) {
+        assert_int_equal(hd_map_find(map, name[i], strlen(name[i])), i);
+        assert_string_equal(hd_map_text(map, i, NULL), name[i]);
+    }
+    assert_int_equal(hd_map_count(map), TEXTS);
+    assert_int_equal(hd_map_rename(map, 3, name[3], strlen(name[3])), HEED_OK);
+    assert_int_equal(hd_map_rename(map, 3, name[4], strlen(name[4])), HEED_E_EXISTS);
+    hd_map_free(map);
+}
+
 static int64_t left;
 
 static void *failing(void *context, void *pointer, size_t bytes)
@@ -118,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_array),
         cmocka_unit_test(test_bytes_count),
+        cmocka_unit_test(test_rename),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests_name("map", tests, NULL, NULL);

@@ -97,6 +97,22 @@ static void test_a_history_is_the_sum_of_its_parts(void **state)
             sum += parts;
         }
         assert_true(sum < 1); /* it leaves mass for what was never seen to follow */
+        /* The same numbers, and those that are not zero by name. */
+        static float listed[ITEMS];
+        static int32_t followers[ITEMS * HD_TRANSITION_LAGS];
+        memset(listed, 0, sizeof listed);
+        memset(out, 0, sizeof out);
+        hd_transitions_add(&t, past, n, 1, out);
+        int64_t most = hd_transitions_list(&t, past, n, NULL, NULL);
+        int64_t found = hd_transitions_list(&t, past, n, listed, followers), positive = 0;
+        assert_memory_equal(listed, out, sizeof out);
+        for (int32_t v = 0; v < ITEMS; v++)
+            positive += out[v] > 0;
+        assert_true(found == positive && found <= most);
+        for (int64_t i = 0; i < found; i++) {
+            assert_true(listed[followers[i]] > 0);
+            listed[followers[i]] = 0; /* once each */
+        }
     }
     hd_transitions_clear(&t);
 }

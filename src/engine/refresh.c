@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is done beside requests so that none has to wait for it: reading again what other processes
+ * have changed, and putting the tally aside. All of it through the writer's store, under the write
+ * lock, so that no ingest of our own comes in between; the engine's lock is taken to look and to swap,
+ * never while rows are read. */
+#include "base/time.h"
+#include "engine/state.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define SAVE_NS INT64_C(60000000000) /* between two savings of the tally: what a crash costs is a walk */
+#define REST 20 /* after reading again for t, nothing is read again for 20 t: an import beside us does
+                   not keep us busy */
+
+static int compare_i32(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+bool hd_engine_is_silent(const heed_engine *engine, int32_t user)
+{
+    return engine->silents > 0 && bsearch(&user, engine->silent, (size_t)engine->silents,
+                                          sizeof *engine->silent, compare_i32);
+}
+
+heed_status hd_engine_learn_silent(heed_engine *engine)
+{
+    struct hd_store_changes changes;
+    int32_t *silent;
+    int64_t silents;
+
+    HD_TRY(hd_store_changes(engine->store, &changes));
+    if (engine->silent_changes == changes.users)
+        return HEED_OK;
+    HD_TRY(hd_store_silent_users(engine->store, &silent, &silents));
+    hd_free(engine->silent);
+    engine->silent = silent;
+    engine->silents = silents;
+    engine->silent_changes = changes.users;
+    return HEED_OK;
+}
+
+static heed_status refresh_items(heed_engine *engine, hd_store *store)
+{
+    struct hd_items *fresh, *old;
+    struct hd_store_changes changes;
+
+    HD_TRY(hd_store_changes(store, &changes));
+    pthread_mutex_lock(&engine->lock);
+    bool stale = !engine->items || engine->items_changes != changes.items ||
+                 hd_items_worn(engine->items);
+    pthread_mutex_unlock(&engine->lock);
+    if (!stale)
+        return HEED_OK;
+    HD_TRY(hd_items_load(store, &fresh));
+    pthread_mutex_lock(&engine->lock);
+    old = engine->items;
+    engine->items = fresh;
+    engine->items_changes = changes.items;
+    pthread_mutex_unlock(&engine->lock);
+    hd_items_drop(old);
+    return HEED_OK;
+}
+
+static heed_status refresh_tally(heed_engine *engine, hd_store *store)
+{
+    struct hd_tally fresh, old;
+    struct hd_store_changes changes;
+
+    HD_TRY(hd_store_changes(store, &changes));
+    pthread_mutex_lock(&engine->lock);
+    bool stale = !engine->tally.loaded || engine->tally.seq != changes.seq;
+    pthread_mutex_unlock(&engine->lock);
+    if (!stale)
+        return HEED_OK;
+    HD_TRY(hd_tally_load(store, &fresh));
+    pthread_mutex_lock(&engine->lock);
+    old = engine->tally;
+    engine->tally = fresh;
+    pthread_mutex_unlock(&engine->lock);
+    hd_tally_clear(&old);
+    return HEED_OK;
+}
+
+/* Under the write lock the tally does not move, so it can be read without the other. */
+static heed_status save_tally(heed_engine *engine, hd_store *store)
+{
+    struct hd_tally *t = &engine->tally;
+
+    return t->loaded && t->seq != t->saved_seq ? hd_tally_save(store, t) : HEED_OK;
+}
+
+heed_status heed_engine_refresh(heed_engine *engine)
+{
+    int64_t began = hd_monotonic_ns();
+    hd_store *store = NULL;
+
+    pthread_mutex_lock(&engine->write_lock);
+    heed_status status = hd_engine_writer(engine, &store);
+    if (status == HEED_OK && began >= engine->refresh_at_ns) {
+        status = refresh_items(engine, store);
+        if (status == HEED_OK)
+            status = refresh_tally(engine, store);
+        engine->refresh_at_ns = began + (REST + 1) * (hd_monotonic_ns() - began);
+    }
+    if (status == HEED_OK && began >= engine->save_at_ns) {
+        if (engine->save_at_ns > 0)
+            status = save_tally(engine, store);
+        engine->save_at_ns = began + SAVE_NS;
+    }
+    pthread_mutex_unlock(&engine->write_lock);
+    if (status != HEED_OK)
+        return status;
+    pthread_mutex_lock(&engine->lock);
+    struct hd_model *model = NULL;
+    status = hd_engine_learn_silent(engine);
+    if (status == HEED_OK)
+        status = hd_model_take(engine, &model);
+    engine->kept_fresh = true;
+    hd_engine_unlock(engine);
+    hd_model_drop(model);
+    return status;
+}
+
+void hd_engine_settle(heed_engine *engine)
+{
+    if (!engine->writer || !engine->tally.loaded)
+        return;
+    if (save_tally(engine, engine->writer) != HEED_OK)
+        hd_engine_log(engine, HEED_LOG_WARN, "close: what is popular will be counted again: %s",
+                      heed_error_message());
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What was computed from the events and is put aside, and the walk over events that computes it. */
+#include "store/inside.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+heed_status hd_store_get_summary(hd_store *store, const char *name, hd_arena *arena,
+                                 struct hd_summary_row *row)
+{
+    heed_status status = HEED_OK;
+    struct hd_summary_row found = {.name = name, .seq = -1};
+    sqlite3_stmt *s = NULL;
+
+    HD_TRY(hd_store_statement(store, STORE_GET_SUMMARY, &s));
+    sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
+    int code = sqlite3_step(s);
+    if (code == SQLITE_ROW) {
+        size_t bytes = (size_t)sqlite3_column_bytes(s, 2) / sizeof(double) * sizeof(double);
+        double *value = hd_arena_alloc(arena, bytes, 1);
+        if (!value)
+            status = hd_fail(HEED_E_NOMEM, "store: no memory for a summary");
+        else if (bytes > 0)
+            memcpy(value, sqlite3_column_blob(s, 2), bytes);
+        found.seq = sqlite3_column_int64(s, 0);
+        found.at = sqlite3_column_int64(s, 1);
+        found.value = value;
+        found.count = (int64_t)(bytes / sizeof *value);
+    } else if (code != SQLITE_DONE) {
+        status = hd_store_fail(store, "cannot be read");
+    }
+    sqlite3_reset(s);
+    if (status == HEED_OK)
+        *row = found;
+    return status;
+}
+
+heed_status hd_store_put_summary(hd_store *store, const struct hd_summary_row *row)
+{
+    sqlite3_stmt *s = NULL;
+
+    HD_TRY(hd_store_need_transaction(store));
+    HD_TRY(hd_store_statement(store, STORE_PUT_SUMMARY, &s));
+    sqlite3_bind_text(s, 1, row->name, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 2, row->seq);
+    sqlite3_bind_int64(s, 3, row->at);
+    sqlite3_bind_blob64(s, 4, row->value, (uint64_t)row->count * sizeof *row->value, SQLITE_STATIC);
+    return hd_store_run(store, s, "cannot be written");
+}
+
+heed_status hd_store_walk_events(hd_store *store, uint32_t kinds, hd_event_fn fn, void *context,
+                                 int64_t *seq)
+{
+    struct hd_store_changes changes;
+    sqlite3_stmt *s = NULL;
+    int code = SQLITE_DONE;
+    bool own;
+
+    HD_TRY(hd_store_begin_reading(store, &own));
+    heed_status status = hd_store_changes(store, &changes);
+    if (status == HEED_OK)
+        status = hd_store_statement(store, STORE_WALK_EVENTS, &s);
+    if (status == HEED_OK)
+        sqlite3_bind_int64(s, 1, kinds);
+    while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW)
+        status = fn(context, sqlite3_column_int(s, 0), sqlite3_column_int(s, 1),
+                    sqlite3_column_int64(s, 2));
+    if (status == HEED_OK && code != SQLITE_DONE)
+        status = hd_store_fail(store, "cannot be read");
+    sqlite3_reset(s);
+    hd_store_end_reading(store, own);
+    /* The pages of a whole walk are not asked for again soon. */
+    sqlite3_db_release_memory(store->db);
+    if (status == HEED_OK)
+        *seq = changes.seq;
+    return status;
+}
+
+heed_status hd_store_silent_users(hd_store *store, int32_t **users, int64_t *count)
+{
+    heed_status status = HEED_OK;
+    int32_t *found = NULL;
+    int64_t n = 0, room = 0;
+    sqlite3_stmt *s = NULL;
+    int code = SQLITE_DONE;
+
+    HD_TRY(hd_store_statement(store, STORE_SILENT_USERS, &s));
+    while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
+        if (n == room) {
+            room = room ? room * 2 : 64;
+            int32_t *more = hd_resize(found, (size_t)room, sizeof *more);
+            if (!more) {
+                status = hd_fail(HEED_E_NOMEM, "store: no memory for %" PRId64 " users", room);
+                break;
+            }
+            found = more;
+        }
+        found[n++] = sqlite3_column_int(s, 0);
+    }
+    if (status == HEED_OK && code != SQLITE_DONE)
+        status = hd_store_fail(store, "cannot be read");
+    sqlite3_reset(s);
+    if (status != HEED_OK) {
+        hd_free(found);
+        return status;
+    }
+    *users = found;
+    *count = n;
+    return HEED_OK;
+}
