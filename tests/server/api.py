@@ -48,7 +48,7 @@ class Answer:
         self.headers = response.headers
         self.text = response.read().decode()
         self.media = response.headers.get("content-type")
-        is_json = self.media and re.match(r"application/(problem\+)?json", self.media)
+        is_json = self.text and self.media and re.match(r"application/(problem\+)?json", self.media)
         self.body = json.loads(self.text) if is_json else self.text
 
     def __repr__(self):
@@ -152,29 +152,29 @@ def test_watch(server):
 
 
 def test_feeds(server):
-    answer = server.call("POST", "/v1/feed", {"user": "r1", "n": 5, "explain": True})
+    answer = server.call("POST", "/v1/feed", {"user": "u1", "n": 5, "explain": True})
     feed = answer.body
     check("five items", [i["rank"] for i in feed["items"]] == [1, 2, 3, 4, 5], feed)
     check("a personal one", feed["policy"] == "sequence", feed)
     check("with reasons", any(i["reasons"] for i in feed["items"]), feed)
     first = feed["items"][0]["item"]
-    rest = server.call("POST", "/v1/feed", {"user": "r1", "n": 5, "exclude": [first, "no such"]}).body
+    rest = server.call("POST", "/v1/feed", {"user": "u1", "n": 5, "exclude": [first, "no such"]}).body
     check("what is excluded stays away", first not in [i["item"] for i in rest["items"]], rest)
-    server.call("POST", "/v1/feed", {"user": "r1", "filter": 'author = "nobody at all"'})
+    server.call("POST", "/v1/feed", {"user": "u1", "filter": 'author = "nobody at all"'})
     server.call("POST", "/v1/feed", {"user": "nobody", "context": {"device": "phone"}, "placement": "top"})
     session = {"session": [{"item": first}, {"item": "i3", "ts": 1767225600000}], "n": 3}
     check("an anonymous reader", len(server.call("POST", "/v1/feed", session).body["items"]) == 3)
-    server.call("GET", f"/v1/feed?user=r1&n=2&exclude={first}&exclude=i2&explain=true")
+    server.call("GET", f"/v1/feed?user=u1&n=2&exclude={first}&exclude=i2&explain=true")
     for kind in ("popular", "trending", "fresh"):
         listed = server.call("GET", f"/v1/{kind}?n=4").body
         check(f"{kind}: four", len(listed["items"]) == 4, listed)
-        server.call("POST", "/v1/feed", {"user": "r1", "kind": kind, "n": 2})
+        server.call("POST", "/v1/feed", {"user": "u1", "kind": kind, "n": 2})
     similar = server.call("GET", f"/v1/items/{first}/similar?n=3").body
     check("similar items are others", first not in [i["item"] for i in similar["items"]], similar)
     server.call("POST", "/v1/feed", {"kind": "similar", "item": first, "n": 2})
-    why = server.call("POST", "/v1/explain", {"user": "r1", "item": first}).body
+    why = server.call("POST", "/v1/explain", {"user": "u1", "item": first}).body
     check("an explanation has reasons", len(why["reasons"]) > 0, why)
-    server.call("POST", "/v1/explain", {"user": "r1", "item": first, "exact": True})
+    server.call("POST", "/v1/explain", {"user": "u1", "item": first, "exact": True})
     metrics = server.ask("GET", "/metrics").text
     check("feeds are counted by policy", 'heed_feeds_total{policy="sequence"}' in metrics)
     check("steps are timed", 'heed_feed_step_seconds_count{step="' in metrics)
@@ -182,25 +182,25 @@ def test_feeds(server):
 
 def test_refused_feeds(server):
     said = [
-        ("broken JSON", '{', "body", None), ("no JSON at all", 'user=r1', "body", None),
+        ("broken JSON", '{', "body", None), ("no JSON at all", 'user=u1', "body", None),
         ("an array", '[]', "not an object", None), ("nobody", {"n": 3}, "user: missing", "user"),
-        ("an unknown field", {"user": "r1", "nn": 3}, "nn: there is no such", "nn"),
-        ("no items", {"user": "r1", "n": 0}, "n: 0", "n"),
-        ("too many items", {"user": "r1", "n": 1001}, "n: 1001", "n"),
-        ("a text for a number", {"user": "r1", "n": "3"}, "n: ", "n"),
-        ("an unknown kind", {"user": "r1", "kind": "worst"}, "kind: ", "kind"),
-        ("similar to nothing", {"user": "r1", "kind": "similar"}, "item: missing", "item"),
-        ("a bad filter", {"user": "r1", "filter": "tag ="}, "byte", None),
+        ("an unknown field", {"user": "u1", "nn": 3}, "nn: there is no such", "nn"),
+        ("no items", {"user": "u1", "n": 0}, "n: 0", "n"),
+        ("too many items", {"user": "u1", "n": 1001}, "n: 1001", "n"),
+        ("a text for a number", {"user": "u1", "n": "3"}, "n: ", "n"),
+        ("an unknown kind", {"user": "u1", "kind": "worst"}, "kind: ", "kind"),
+        ("similar to nothing", {"user": "u1", "kind": "similar"}, "item: missing", "item"),
+        ("a bad filter", {"user": "u1", "filter": "tag ="}, "byte", None),
         ("a bad visit", {"session": [{"thing": 1}]}, "session[0].thing", "session"),
-        ("chance above 1", {"user": "r1", "explore": 2}, "explore", "explore"),
+        ("chance above 1", {"user": "u1", "explore": 2}, "explore", "explore"),
         ("an id with a NUL", '{"user":"a\\u0000b"}', "user", "user"),
     ]
     for what, body, detail, field in said:
         server.refuses(what, 400, "POST", "/v1/feed", body, detail=detail, field=field)
-    server.refuses("n at its limit and past it", 400, "GET", "/v1/feed?user=r1&n=1001", field="n")
-    server.call("GET", "/v1/feed?user=r1&n=1000")
-    server.refuses("a misspelt parameter", 400, "GET", "/v1/feed?user=r1&fliter=x", field="fliter")
-    server.refuses("n that is no number", 400, "GET", "/v1/feed?user=r1&n=1e1", field="n")
+    server.refuses("n at its limit and past it", 400, "GET", "/v1/feed?user=u1&n=1001", field="n")
+    server.call("GET", "/v1/feed?user=u1&n=1000")
+    server.refuses("a misspelt parameter", 400, "GET", "/v1/feed?user=u1&fliter=x", field="fliter")
+    server.refuses("n that is no number", 400, "GET", "/v1/feed?user=u1&n=1e1", field="n")
     server.refuses("an unknown item", 404, "GET", "/v1/items/no%20such/similar")
     server.refuses("an unknown user's reasons", 404, "POST", "/v1/explain", {"user": "?", "item": "i1"})
     server.refuses("nothing there", 404, "GET", "/v1/nothing")
@@ -216,7 +216,7 @@ def test_refused_feeds(server):
     server.refuses("a name that points here", 403, "GET", "/v1/popular",
                    headers={"Host": "evil.example"})
     quoted = server.refuses("what is sent is not reflected as a page", 400, "POST", "/v1/feed",
-                            {"user": "r1", "<script>alert(1)</script>": 1})
+                            {"user": "u1", "<script>alert(1)</script>": 1})
     check("and stays JSON", quoted.headers["x-content-type-options"] == "nosniff")
 
 
@@ -263,7 +263,7 @@ def test_events(server):
     while page["cursor"]:
         page = server.call("GET", f"/v1/events?user=api-reader&n=3&cursor={page['cursor']}").body
         listed += [e["id"] for e in page["events"]]
-    check("pages have each once", len(listed) == len(set(listed)) == 13, listed)
+    check("pages have each once", len(listed) == len(set(listed)) == 12, listed)
     server.call("GET", "/v1/events?item=i4&kind=view")
     for path, headers in (("/v1/events?user=api-reader&format=ndjson", {}),
                           ("/v1/events?user=api-reader", {"Accept": "application/x-ndjson"})):
