@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define RETAIN_EVERY_MS (INT64_C(3600) * 1000) /* ages are days; an hour late is on time */
+#define RETRY_MS 60000 /* of a store that has no model yet */
 #define LOWEST_PRIORITY 19
 
 struct job {
@@ -42,6 +43,7 @@ struct hd_jobs {
     struct hd_metrics *metrics;
     pthread_t thread;
     int64_t next_train_ms, next_retain_ms; /* monotonic; the thread's own */
+    int64_t trained_ms;                    /* when the last training here ended; 0: never */
     bool ended;                            /* it is joined; of whoever ends it */
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t news;
@@ -252,6 +254,8 @@ static void run_job(hd_jobs *jobs, int64_t id, const struct hd_job_order *order)
     }
     if (status != HEED_OK)
         snprintf(message, sizeof message, "%s", heed_error_message());
+    else if (order->kind == HD_JOB_TRAIN)
+        jobs->trained_ms = monotonic_ms();
     pthread_mutex_lock(&jobs->lock);
     struct job *job = find_job(jobs, id);
     job->state = status == HEED_OK          ? HD_JOB_DONE
@@ -308,17 +312,29 @@ static void retain(hd_jobs *jobs)
 static void order_training(hd_jobs *jobs)
 {
     struct hd_job_order order = {.kind = HD_JOB_TRAIN, .by = "schedule"};
-    heed_engine_counts counts;
     int64_t id;
 
     order.train.only_better = true;
-    if (heed_engine_count(jobs->engine, &counts) != HEED_OK || counts.events == 0)
-        return; /* nothing to learn from yet */
     if (hd_jobs_add(jobs, &order, &id) != HEED_OK)
         hd_log_say(HD_LOG_FILE, HEED_LOG_WARN, "schedule", "message", heed_error_message());
 }
 
-/* What is due by the clock. A store without a model gets its first training at once. */
+/* A store without a model is looked at again soon: there may be enough to learn from by then. One that
+ * somebody has trained meanwhile waits its time from there. */
+static void train_when_due(hd_jobs *jobs, int64_t now)
+{
+    int64_t every = jobs->opts.train_every, soon = every < RETRY_MS ? every : RETRY_MS;
+    heed_engine_counts counts = {0};
+
+    if (jobs->trained_ms && now - jobs->trained_ms < every) {
+        jobs->next_train_ms = jobs->trained_ms + every;
+        return;
+    }
+    if (heed_engine_count(jobs->engine, &counts) == HEED_OK && counts.events > 0)
+        order_training(jobs);
+    jobs->next_train_ms = now + (counts.has_model ? every : soon);
+}
+
 static void do_what_is_due(hd_jobs *jobs)
 {
     int64_t now = monotonic_ms();
@@ -327,10 +343,8 @@ static void do_what_is_due(hd_jobs *jobs)
         retain(jobs);
         jobs->next_retain_ms = now + RETAIN_EVERY_MS;
     }
-    if (jobs->opts.train_every > 0 && now >= jobs->next_train_ms) {
-        order_training(jobs);
-        jobs->next_train_ms = now + jobs->opts.train_every;
-    }
+    if (jobs->opts.train_every > 0 && now >= jobs->next_train_ms)
+        train_when_due(jobs, now);
 }
 
 /* Waits for news, a second at the longest; false once the end was asked for. */
