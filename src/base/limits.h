@@ -54,6 +54,7 @@
 #define HD_HTTP_QUERY_MAX 64              /* names in a query */
 #define HD_HTTP_CONNECTIONS 12000         /* about 25 KiB each once it has asked something */
 #define HD_HTTP_PER_ADDRESS 512           /* of one address: an office behind one router */
+#define HD_HTTP_CROWDED_MS 2000           /* of silence, where seven eighths of the places are taken */
 #define HD_HTTP_HEAD_MS 10000             /* from connecting to the end of the head */
 #define HD_HTTP_BODY_MS 30000             /* 16 MiB in it need 4.5 Mbit/s */
 #define HD_HTTP_ANSWER_MS 30000           /* to take an answer, or each piece of a streamed one */
@@ -61,6 +62,9 @@
 #define HD_HTTP_THREADS_MAX 256           /* they wait on sockets, and hand long work to others */
 #define HD_HTTP_PACK_BYTES 1024           /* shorter answers fit one packet, packed or not */
 #define HD_HTTP_STREAM_BYTES (32 << 10)   /* a piece of a streamed answer */
+/* What the kernel holds of an answer that a client does not take. Else it is up to 4 MiB each, and the
+ * server hears of free room only when a third of it has gone. */
+#define HD_HTTP_UNSENT_BYTES (128 << 10)
 #define HD_HTTP_DRAINED_MAX 256           /* refused clients whose sending is listened to until it ends */
 #define HD_HTTP_DRAIN_MS 5000
 #define HD_HTTP_DRAIN_BYTES (256 << 20)

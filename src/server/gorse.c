@@ -237,7 +237,9 @@ static heed_status ask(struct hd_request *r, struct hd_gorse_query *query, const
     request->n = (int)(query->n + query->offset);
     if (request->n > HD_FEED_ITEMS_MAX)
         request->n = HD_FEED_ITEMS_MAX;
-    return heed_engine_feed(r->server->engine, request, feed);
+    HD_TRY(heed_engine_feed(r->server->engine, request, feed));
+    hd_metrics_feed(r->server->metrics, *feed);
+    return HEED_OK;
 }
 
 static heed_status recommend(struct hd_request *r)

@@ -88,7 +88,7 @@ void hd_put_bad_records(struct hd_json_writer *w, const struct hd_bad_record *er
     hd_json_end(w);
 }
 
-static void write_problem(struct hd_json_writer *w, const struct hd_problem *p)
+void hd_problem_write(struct hd_json_writer *w, const struct hd_problem *p)
 {
     char type[64] = "about:blank";
 
@@ -121,7 +121,7 @@ void hd_problem_answer(hd_exchange *x, const struct hd_problem *problem)
     const char *text;
     size_t bytes;
 
-    write_problem(&w, problem);
+    hd_problem_write(&w, problem);
     if (hd_json_finish(&w, &text, &bytes) == HEED_OK)
         hd_exchange_answer(x, problem->status, "application/problem+json", text, bytes);
     else /* no memory even for this */

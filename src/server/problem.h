@@ -32,6 +32,7 @@ extern const struct hd_shape hd_shape_bad_record;
 
 /* "Not Found" of 404. */
 const char *hd_status_phrase(int status);
+void hd_problem_write(struct hd_json_writer *w, const struct hd_problem *problem);
 void hd_problem_answer(hd_exchange *x, const struct hd_problem *problem);
 /* Out of a status and this thread's message. What failed inside heed is the log's to tell: of 500 and
  * above only the general text goes out. */
