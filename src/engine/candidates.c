@@ -154,7 +154,7 @@ static heed_status score_added(struct hd_feeding *f, int64_t first)
     HD_TRY(hd_retrieve_score(f->seat->reader, f->table->retrieval, item, n, score));
     for (int64_t i = 0; i < n; i++)
         f->picks[first + i].score =
-            score[i] + (float)(f->picks[first + i].source == HD_SOURCE_TRENDING ? ALLOW_TRENDING : 0);
+            score[i] - f->log_mass + (float)(f->picks[first + i].source == HD_SOURCE_TRENDING ? ALLOW_TRENDING : 0);
     return HEED_OK;
 }
 
@@ -176,8 +176,9 @@ static heed_status retrieve(struct hd_feeding *f, int64_t want)
     HD_TRY(hd_seat_take(a->model, &f->seat));
     HD_TRY(hd_retrieve(f->seat->reader, f->table->retrieval, &f->visits, f->out,
                        a->items->catalogue.items, want, best, &found));
+    f->log_mass = (float)log(hd_retrieve_mass(f->seat->reader));
     for (int64_t i = 0; i < found; i++)
-        f->picks[i] = (struct hd_pick){.item = best[i].item, .score = best[i].score};
+        f->picks[i] = (struct hd_pick){.item = best[i].item, .score = best[i].score - f->log_mass};
     f->pool = found;
     return HEED_OK;
 }
