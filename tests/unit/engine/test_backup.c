@@ -260,7 +260,7 @@ static const struct damage {
      "DELETE FROM event WHERE user = 39; INSERT INTO user_mark VALUES (39, 'block', 'tag', 'x')",
      "marks: of users who were erased (1)"},
     {"INSERT INTO item_feature VALUES (1, 'x', x'0011')", "items: vectors of a length"},
-    {"INSERT INTO summary VALUES ('x', 0, 0, zeroblob(8 * 31))", "summaries: that do not fit"},
+    {"INSERT INTO summary VALUES ('x', 0, 0, zeroblob(8 * 33))", "summaries: that do not fit"},
     {"UPDATE total SET item_changes = -1", "counters of changes"},
 };
 
