@@ -2,7 +2,10 @@
  *
  * Options and shapes of attention from anywhere, over arrays of just the size they call for. Laws: a
  * call is refused with a sentence, or succeeds with the scratch that was asked for, and never with less;
- * what is refused has no scratch. A sanitizer watches the arrays' ends. */
+ * what is refused has no scratch. A sanitizer watches the arrays' ends.
+ *
+ * Offsets that call for more than ROWS rows are valid, but their arrays are not made: such a call is asked
+ * for its scratch alone. */
 #include "heed/attention.h"
 
 #include <math.h>
@@ -90,11 +93,34 @@ static int64_t *integers(struct source *s, int64_t count, int64_t lo, int64_t hi
     int64_t *x = memory(s, count, sizeof *x), last = 0;
     for (int64_t i = 0; i < count; i++) {
         x[i] = number(s, lo, hi);
-        if (rising && byte(s) < 250) /* mostly as it should be */
+        if (rising && byte(s) < 250 && last <= INT64_MAX - 4) /* mostly as it should be */
             x[i] = i == 0 ? 0 : last + (x[i] < 0 || x[i] > 4 ? 1 : x[i]);
         last = x[i];
     }
     return x;
+}
+
+/* ---- what the options call for */
+
+/* Rows of all ragged sequences, as offsets have it: of those that are refused any number. */
+static int64_t ragged(const heed_attention_opts *o, const heed_attention_arrays *a)
+{
+    return a->B < 0 ? 0 : o->offsets[a->B];
+}
+
+/* Rows of an array of sequences so long. */
+static int64_t rows_of(const heed_attention_opts *o, const heed_attention_arrays *a, int64_t length)
+{
+    if (!o->offsets)
+        return a->B * length;
+    int64_t rows = ragged(o, a);
+    return rows < 0 ? 0 : rows > ROWS ? ROWS : rows;
+}
+
+/* Heads of keys. */
+static int64_t group_of(const heed_attention_arrays *a)
+{
+    return a->kv_heads > 0 && a->kv_heads <= a->H ? a->kv_heads : a->H;
 }
 
 static heed_status call(const heed_attention_opts *opts, heed_attention_arrays *a, bool backward,
@@ -123,15 +149,19 @@ static void fill_options(struct source *s, heed_attention_opts *o, heed_attentio
     } else if (has & 4) {
         o->lengths = integers(s, a->B, 0, a->S > 0 ? a->S : 0, false);
     }
-    int64_t pairs = o->offsets ? ROWS * ROWS * (a->H > 0 ? a->H : 0) : a->B * a->H * a->T * a->S;
-    int64_t width = o->offsets ? ROWS : a->S;
+    int64_t width = o->offsets ? rows_of(o, a, 0) : a->S, height = o->offsets ? width : a->T;
     if (has & 8) {
-        o->keep = values(s, pairs, HEED_F32); /* any bytes */
+        uint8_t *keep = memory(s, height * width, 1);
+        for (int64_t i = 0; i < height * width; i++)
+            keep[i] = i * 37 % 5 != 0;
+        o->keep = keep;
         o->keep_stride[2] = width, o->keep_stride[3] = 1;
     }
     if (has & 16) {
-        o->mask = values(s, pairs, a->dtype == HEED_F64 ? HEED_F64 : HEED_F32);
-        o->mask_stride[1] = o->offsets ? 0 : a->T * a->S;
+        bool each = more & 64; /* a mask for each head */
+        o->mask = values(s, (each ? a->H : 1) * height * width,
+                         a->dtype == HEED_F64 ? HEED_F64 : HEED_F32);
+        o->mask_stride[1] = each ? height * width : 0;
         o->mask_stride[2] = width, o->mask_stride[3] = 1;
     }
     if (has & 32) {
@@ -158,16 +188,49 @@ static void fill_options(struct source *s, heed_attention_opts *o, heed_attentio
         o->reserved[byte(s) % 8] = byte(s);
     if (more & 8) {
         a->W = dimension(s);
-        o->key_times = integers(s, a->B * a->S + ROWS, 0, 200, false);
-        o->query_times = integers(s, a->B * a->T + ROWS, 0, 200, false);
+        o->key_times = integers(s, rows_of(o, a, a->S), 0, 200, false);
+        o->query_times = integers(s, rows_of(o, a, a->T), 0, 200, false);
     }
+}
+
+/* Numbers of theta for each of a head's dimensions. */
+static int64_t theta_rows(heed_attention_score score, int64_t D)
+{
+    return score == HEED_SCORE_BILINEAR ? D : score == HEED_SCORE_FEATURES ? 4 : 1;
+}
+
+static void lay(int64_t stride[3], int64_t rows, int64_t length, int64_t heads, int64_t width)
+{
+    stride[0] = length * heads * width, stride[1] = width, stride[2] = (rows ? rows : length) * width;
+}
+
+/* (B, H, L, D), of ragged sequences (H, N, D). */
+static void lay_by_head(heed_attention_arrays *a, const heed_attention_opts *o, int64_t group)
+{
+    int64_t rows = o->offsets ? rows_of(o, a, 0) : 0;
+    lay(a->q_stride, rows, a->T, a->H, a->D), lay(a->out_stride, rows, a->T, a->H, a->E);
+    lay(a->k_stride, rows, a->S, group, a->D), lay(a->v_stride, rows, a->S, group, a->E);
+}
+
+/* Empty arrays may be NULL. */
+static void leave_out_empty(heed_attention_arrays *a, int64_t q, int64_t k, int64_t group)
+{
+    if (q * a->H <= 0)
+        a->q = NULL, a->out = NULL, a->lse = NULL, a->dout = NULL, a->dq = NULL, a->weights = NULL;
+    if (k * group <= 0)
+        a->k = NULL, a->v = NULL, a->dk = NULL, a->dv = NULL, a->weights = NULL;
+    if (a->H * a->D <= 0)
+        a->theta = NULL, a->dtheta = NULL;
+    if (a->H * a->P <= 0)
+        a->position = NULL, a->dposition = NULL;
+    if (a->H * a->W <= 0)
+        a->time = NULL, a->dtime = NULL;
 }
 
 static void fill_arrays(struct source *s, heed_attention_arrays *a, const heed_attention_opts *o)
 {
-    int64_t group = a->kv_heads > 0 && a->kv_heads <= a->H ? a->kv_heads : a->H;
-    int64_t narrow = a->dtype == HEED_F64 ? HEED_F64 : HEED_F32;
-    int64_t q = o->offsets ? ROWS : a->B * a->T, k = o->offsets ? ROWS : a->B * a->S;
+    int64_t group = group_of(a), narrow = a->dtype == HEED_F64 ? HEED_F64 : HEED_F32;
+    int64_t q = rows_of(o, a, a->T), k = rows_of(o, a, a->S);
     uint8_t has = byte(s);
     a->q = values(s, q * a->H * a->D, a->dtype);
     a->k = o->method == HEED_METHOD_LSH && has & 1 ? a->q : values(s, k * group * a->D, a->dtype);
@@ -178,8 +241,10 @@ static void fill_arrays(struct source *s, heed_attention_arrays *a, const heed_a
     a->dq = values(s, q * a->H * a->D, a->dtype);
     a->dk = values(s, k * group * a->D, a->dtype);
     a->dv = values(s, k * group * a->E, a->dtype);
-    if (has & 2)
-        a->weights = values(s, o->offsets ? ROWS * ROWS * a->H : a->B * a->H * a->T * a->S, narrow);
+    if (has & 2) {
+        int64_t pairs = o->offsets ? q * q : a->B * a->T * a->S;
+        a->weights = values(s, pairs * a->H, narrow);
+    }
     if (has & 4) {
         a->P = dimension(s);
         a->position = values(s, a->H * a->P, narrow);
@@ -190,9 +255,18 @@ static void fill_arrays(struct source *s, heed_attention_arrays *a, const heed_a
         a->dtime = values(s, a->H * a->W, narrow);
     }
     if (has & 8 || o->score == HEED_SCORE_BILINEAR) {
-        a->theta = values(s, a->H * a->D * (a->D > 4 ? a->D : 4), narrow);
-        a->dtheta = values(s, a->H * a->D * (a->D > 4 ? a->D : 4), narrow);
+        int64_t numbers = a->H * a->D * theta_rows(o->score, a->D);
+        a->theta = values(s, numbers, narrow);
+        a->dtheta = values(s, numbers, narrow);
     }
+    if (has & 16)
+        lay_by_head(a, o, group);
+    if (has & 32)
+        leave_out_empty(a, q, k, group);
+    if (has & 64)
+        a->dposition = NULL, a->dtime = NULL, a->dtheta = NULL; /* not wanted */
+    if (has & 128)
+        a->lse = NULL; /* nor this; the backward of softmax is refused */
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
@@ -211,6 +285,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     for (int backward = 0; backward < 2; backward++) {
         uint64_t need = heed_attention_scratch_bytes(NULL, &opts, &a, backward);
         if (need > (uint64_t)1 << 30) /* windows and tables of any size */
+            break;
+        if (need && opts.offsets && ragged(&opts, &a) > ROWS) /* arrays that were not made */
             break;
         /* The backward's is what the pass that needs more of it needs. */
         LAW(backward || need < 2 || call(&opts, &a, false, need - 1) != HEED_OK);

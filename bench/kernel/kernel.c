@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Times the kernels of every instruction set this machine has, one thread: matrix products by shape
- * with their share of the measured peak, rows in elements a second. Prints JSON lines. Times are the
- * thread's own processor time in rounds of about half a millisecond. Figures come from the fastest
+ * with their share of the measured peak, rows in elements a second, scans by size of table. Prints
+ * JSON lines. Times are the thread's own processor time in rounds of about half a millisecond. Figures come from the fastest
  * round, because a neighbour on the same core halves the clockwork for seconds at a time and a share
  * of the peak means something only where neither was disturbed; the median and the spread,
  * (p90 - p10) / median, tell how quiet the machine was. */
 #include "kernel/kernel.h"
+#include "kernel/scan.h"
 #include "nn/cross_entropy.h"
 
 #include <stdio.h>
@@ -295,6 +296,53 @@ static void bench_rows(const struct hd_kernels *k)
     }
 }
 
+/* ---- scans: tables that fit a cache near the processor, one far from it, and none */
+
+struct scan {
+    const struct hd_scan_kernels *k;
+    const float *q;
+    uint32_t *panels;
+    float *out;
+    uint8_t *hidden;
+    int32_t *index;
+    int64_t n, pairs;
+};
+
+static void run_scan(void *arg)
+{
+    enum { BLOCK = 2048 };
+    const struct scan *s = arg;
+    for (int64_t i = 0; i < s->n; i += BLOCK) {
+        int64_t n = s->n - i < BLOCK ? s->n - i : BLOCK;
+        s->k->dot_rows(s->out, s->q, s->panels + i * s->pairs, n, s->pairs);
+        s->k->at_least(s->index, s->out, s->hidden, n, 1e9F);
+    }
+}
+
+static void bench_scan(unsigned set)
+{
+    static const int64_t sizes[] = {10000, 100000, 1000000};
+    struct hd_scan_kernels k;
+    hd_scan_kernels_init(&k, set);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        int64_t n = sizes[i], pairs = 32;
+        size_t words = (size_t)hd_scan_words(n, pairs);
+        struct scan s = {&k, numbers(64), aligned_alloc(64, words * 4), numbers(2048),
+                         calloc(2048, 1), calloc(2048, sizeof(int32_t)), n, pairs};
+        if (!s.panels || !s.hidden || !s.index)
+            exit(1);
+        for (size_t w = 0; w < words; w++)
+            s.panels[w] = ((uint32_t)rand() & 0x00FF00FFu) | 0x3F003F00u;
+        struct figure f = timed(run_scan, &s);
+        printf("{\"bench\": \"scan\", \"isa\": \"%s\", \"rows\": %ld, \"columns\": %ld, \"ms\": %.4f, "
+               "\"gb_per_s\": %.1f, \"median_ms\": %.4f, \"spread\": %.3f}\n",
+               k.name, (long)n, (long)(2 * pairs), f.best * 1e3, (double)words * 4e-9 / f.best,
+               f.median * 1e3, f.spread);
+        fflush(stdout);
+        free((void *)(uintptr_t)s.q), free(s.panels), free(s.out), free(s.hidden), free(s.index);
+    }
+}
+
 /* ---- cross-entropy: loss and both gradients */
 
 struct loss {
@@ -345,6 +393,7 @@ int main(int argc, char **argv)
     const char *what = argc > 1 ? argv[1] : "all", *isa = argc > 2 ? argv[2] : "";
     bool every = strcmp(what, "all") == 0, gemm = every || strcmp(what, "gemm") == 0;
     bool rows = every || strcmp(what, "rows") == 0, loss = every || strcmp(what, "loss") == 0;
+    bool scan = every || strcmp(what, "scan") == 0;
     static const unsigned sets[] = {0, HD_CPU_AVX2, HD_CPU_AVX2 | HD_CPU_AVX512};
     unsigned cpu = hd_cpu();
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
@@ -364,6 +413,8 @@ int main(int argc, char **argv)
             bench_gemm(&k, NULL, peak);
         if (rows)
             bench_rows(&k);
+        if (scan)
+            bench_scan(sets[i]);
         if (loss)
             bench_loss(&k, NULL, peak);
     }

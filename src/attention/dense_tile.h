@@ -85,13 +85,13 @@ struct hd_scratch {
 
 static inline char *hd_item(const struct hd_job *j, const void *base, int64_t index)
 {
-    return (char *)base + (int64_t)j->item * index;
+    return hd_place(base, j->item, index);
 }
 
 /* The same in q, k, v, out and their gradients. */
 static inline char *hd_input(const struct hd_job *j, const void *base, int64_t index)
 {
-    return (char *)base + (int64_t)j->input * index;
+    return hd_place(base, j->input, index);
 }
 
 /* The pair's rows in an array like out or one of the inputs; h of a key's head where it is of keys. */

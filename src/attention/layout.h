@@ -45,14 +45,19 @@ static inline struct hd_sequence hd_sequence_of(const heed_attention_opts *o,
     return s;
 }
 
+/* Where a number lies. An array without any may be NULL, and there is nothing to step from. */
+static inline void *hd_place(const void *array, size_t item, int64_t index)
+{
+    return array ? (char *)array + (int64_t)item * index : NULL;
+}
+
 /* A head's first row of a sequence, in an array of those strides. */
 static inline void *hd_head_rows(const heed_attention_opts *o, const struct hd_sequence *s,
                                  const void *array, size_t item, struct hd_strides stride,
                                  int64_t head)
 {
     int64_t start = o->offsets ? s->row * stride.row : s->b * stride.batch;
-    /* no rows: maybe no array */
-    return array ? (char *)array + (int64_t)item * (start + head * stride.head) : NULL;
+    return hd_place(array, item, start + head * stride.head);
 }
 
 /* Rows of q, in all sequences; the longest sequence of keys. */

@@ -128,7 +128,7 @@ uint64_t hd_linear_scratch_bytes(const heed_pool *pool, const heed_attention_opt
 
 static char *at(const struct job *j, const void *base, int64_t index)
 {
-    return (char *)base + (int64_t)j->item * index;
+    return hd_place(base, j->item, index);
 }
 
 static char *rows_of(const struct job *j, const struct pair *p, const void *array,
@@ -355,6 +355,8 @@ static heed_status forward_task(void *arg, int64_t task, int worker)
     const struct job *j = arg;
     struct pair pair = pair_of(j, task), *p = &pair;
     struct scratch s;
+    if (p->seq.T == 0)
+        return HEED_OK;
     scratch_cut(j, false, j->workers + (size_t)worker * j->worker_bytes, &s);
     memset(s.state, 0, (size_t)(j->D * j->wide) * j->item);
     if (j->opts->causal)
@@ -448,7 +450,7 @@ static void backward_causal(const struct job *j, const struct pair *p, const str
             send_to_queries(j, p, s, &c, h, true);
         absorb_turned(j, s, &c);
     }
-    for (int64_t key = (p->seq.S - 1) / CHUNK * CHUNK; key >= 0; key -= CHUNK) {
+    for (int64_t key = (p->seq.S + CHUNK - 1) / CHUNK * CHUNK - CHUNK; key >= 0; key -= CHUNK) {
         struct chunk c = chunk_at(p, key);
         char *dv_here = at(j, dv, key * j->v.row);
         load_keys(j, p, s, &c);

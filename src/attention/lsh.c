@@ -151,7 +151,7 @@ uint64_t hd_lsh_scratch_bytes(const heed_pool *pool, const heed_attention_opts *
 
 static char *at(const struct job *j, const void *base, int64_t index)
 {
-    return (char *)base + (int64_t)j->item * index;
+    return hd_place(base, j->item, index);
 }
 
 static char *rows_of(const struct job *j, const struct pair *p, const void *array,
@@ -161,6 +161,12 @@ static char *rows_of(const struct job *j, const struct pair *p, const void *arra
 }
 
 /* ---- a pair */
+
+/* No rows, and maybe no arrays. */
+static bool is_empty(const struct job *j, int64_t task)
+{
+    return hd_sequence_of(j->opts, j->arrays, task / j->H).T == 0;
+}
 
 /* Hashes and sorts the rows of a sequence and head, and finds their lengths. */
 static struct pair pair_of(const struct job *j, int64_t task, const struct scratch *w)
@@ -439,6 +445,8 @@ static heed_status forward_task(void *arg, int64_t task, int worker)
     static const struct visitor visitor = {forward_begin, forward_tile, forward_end};
     const struct job *j = arg;
     struct scratch w = worker_scratch(j, false, worker);
+    if (is_empty(j, task))
+        return HEED_OK;
     struct pair p = pair_of(j, task, &w);
     for (int64_t i = 0; i < p.n; i++) {
         hd_set_number(w.max, j->item, i, -(double)INFINITY);
@@ -533,6 +541,8 @@ static heed_status backward_task(void *arg, int64_t task, int worker)
     const struct job *j = arg;
     const heed_attention_arrays *a = j->arrays;
     struct scratch w = worker_scratch(j, true, worker);
+    if (is_empty(j, task))
+        return HEED_OK;
     struct pair p = pair_of(j, task, &w);
     if (!a->accumulate) {
         hd_clear_rows(rows_of(j, &p, a->dq, j->q), j->item, j->q.row, p.seq.T, j->D);

@@ -13,13 +13,14 @@
  * them. theta belongs to a query's head and therefore goes into q' whole: heads that share their keys
  * may differ in it. */
 #include "attention/scores.h"
+#include "attention/layout.h"
 
 #include <float.h>
 #include <math.h>
 
 static char *at(const struct hd_score_rows *r, const void *base, int64_t index)
 {
-    return base ? (char *)base + (int64_t)r->k->item_bytes * index : NULL; /* of no width: maybe none */
+    return hd_place(base, r->k->item_bytes, index);
 }
 
 static double get(const struct hd_score_rows *r, const void *row, int64_t i)

@@ -12,6 +12,7 @@
  * theta's gradient, and sums are added in the order of parts: the same bits on any number of threads.
  * Memory is O(L D), and of theta's gradients at most PARTS_MAX. */
 #include "attention/transform.h"
+#include "attention/layout.h"
 #include "base/memory.h"
 #include "base/pool.h"
 
@@ -25,7 +26,7 @@
 
 static char *at(const struct hd_transform *t, const void *base, int64_t index)
 {
-    return (char *)base + (int64_t)t->item * index;
+    return hd_place(base, t->item, index);
 }
 
 /* ---- what is to be done */

@@ -98,6 +98,8 @@ static void copy_head(const struct job *j, const struct copy *c, int64_t b, int6
     int64_t batch = contiguous ? c->L * row : given[0];
     int64_t first = offsets ? offsets[b] : b * c->L;
     int64_t rows = offsets ? offsets[b + 1] - first : c->L;
+    if (rows == 0)
+        return; /* maybe there is no array */
     uint16_t *narrow = c->narrow + (offsets ? first * row : b * batch) + h * head;
     float *wide = c->wide + (first * c->heads + h) * c->width;
     for (int64_t i = 0; i < rows; i++, narrow += row, wide += c->heads * c->width) {

@@ -20,9 +20,13 @@
 #define HD_FEATURE_COUNT_MAX 8192   /* numbers in one of them */
 #define HD_TIME_MS_MIN INT64_C(-62135596800000) /* 0001-01-01: what RFC 3339 can write */
 #define HD_TIME_MS_MAX INT64_C(253402300799999) /* 9999-12-31T23:59:59.999 */
+#define HD_SPAN_DAYS_MAX 36525                  /* how long anything is kept or waited for: a century */
 #define HD_DWELL_MS_MAX INT64_C(86400000)       /* a day: nobody looks longer at one thing */
 #define HD_FEED_ITEMS_MAX 1000   /* items of one answer: a page, and room to scroll */
 #define HD_SESSION_MAX 10000   /* visits of a session that come with a request; models see fewer */
+#define HD_LIST_MAX 1000         /* records of one page; whoever wants all exports */
+#define HD_LIST_DEFAULT 100
+#define HD_DECISIONS_BYTES_MAX (INT64_C(256) << 20) /* of decisions.ndjson, then a new one begins: a million answers */
 #define HD_EXCLUDE_MAX 100000    /* items that one request may exclude by name */
 #define HD_FILTER_BYTES_MAX (1 << 18) /* one filter: a list of ten thousand ids of ordinary length */
 #define HD_FILTER_LIST_MAX 10000 /* texts of one list: candidates that somebody else has chosen */
@@ -50,6 +54,7 @@
 #define HD_HTTP_QUERY_MAX 64              /* names in a query */
 #define HD_HTTP_CONNECTIONS 12000         /* about 25 KiB each once it has asked something */
 #define HD_HTTP_PER_ADDRESS 512           /* of one address: an office behind one router */
+#define HD_HTTP_CROWDED_MS 2000           /* of silence, where seven eighths of the places are taken */
 #define HD_HTTP_HEAD_MS 10000             /* from connecting to the end of the head */
 #define HD_HTTP_BODY_MS 30000             /* 16 MiB in it need 4.5 Mbit/s */
 #define HD_HTTP_ANSWER_MS 30000           /* to take an answer, or each piece of a streamed one */
@@ -57,6 +62,9 @@
 #define HD_HTTP_THREADS_MAX 256           /* they wait on sockets, and hand long work to others */
 #define HD_HTTP_PACK_BYTES 1024           /* shorter answers fit one packet, packed or not */
 #define HD_HTTP_STREAM_BYTES (32 << 10)   /* a piece of a streamed answer */
+/* What the kernel holds of an answer that a client does not take. Else it is up to 4 MiB each, and the
+ * server hears of free room only when a third of it has gone. */
+#define HD_HTTP_UNSENT_BYTES (128 << 10)
 #define HD_HTTP_DRAINED_MAX 256           /* refused clients whose sending is listened to until it ends */
 #define HD_HTTP_DRAIN_MS 5000
 #define HD_HTTP_DRAIN_BYTES (256 << 20)

@@ -200,7 +200,7 @@ static void free_slot(hd_map *map, size_t gap)
 
 heed_status hd_map_rename(hd_map *map, int32_t number, const char *text, size_t bytes)
 {
-    uint64_t hash = hash_text(map->seed, text, bytes);
+    uint64_t hash = hd_hash(map->seed, text, bytes);
     size_t i = find_slot(map, hash, text, bytes);
 
     assert(number >= 0 && number < map->count);

@@ -22,6 +22,7 @@ enum hd_flag_kind {
     HD_FLAG_SEED,   /* uint64_t, also in hexadecimal */
     HD_FLAG_NUMBER, /* double, finite */
     HD_FLAG_TIME,   /* heed_time: RFC 3339, or milliseconds since 1970 */
+    HD_FLAG_SPAN,   /* heed_span, above 0: a whole number and s, m, h, d or w: 90d, 6h, 30m */
     HD_FLAG_WORDS,  /* struct hd_words: all that is left; arguments only, the last of them */
 };
 

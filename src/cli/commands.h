@@ -26,6 +26,16 @@ extern const struct hd_command hd_command_bench_attention;
 extern const struct hd_command hd_command_bench_feed;
 extern const struct hd_command hd_command_bench_gemm;
 extern const struct hd_command hd_command_bench_train;
+extern const struct hd_command hd_command_export_events;
+extern const struct hd_command hd_command_export_items;
+extern const struct hd_command hd_command_export_users;
+extern const struct hd_command hd_command_export_user;
+extern const struct hd_command hd_command_erase;
+extern const struct hd_command hd_command_retain;
+extern const struct hd_command hd_command_backup;
+extern const struct hd_command hd_command_restore;
+extern const struct hd_command hd_command_check;
+extern const struct hd_command hd_command_compact;
 extern const struct hd_command hd_command_help;
 extern const struct hd_command hd_command_version;
 

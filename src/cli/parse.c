@@ -214,6 +214,29 @@ static heed_status set_time(const char *shown, const char *text, heed_time *out)
     return HEED_OK;
 }
 
+static heed_status set_span(const char *shown, const char *text, heed_span *out)
+{
+    static const struct {
+        char letter;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+    int64_t count = 0, seconds_max = INT64_C(86400) * HD_SPAN_DAYS_MAX;
+    size_t i = 0, u = 0, units_count = sizeof units / sizeof *units;
+
+    for (; text[i] >= '0' && text[i] <= '9'; i++)
+        if (count <= seconds_max)
+            count = count * 10 + (text[i] - '0');
+    while (u < units_count && units[u].letter != text[i])
+        u++;
+    if (i == 0 || u == units_count || text[i + 1])
+        return bad_value(shown, text, "a span such as 90d, 6h, 30m or 10s");
+    if (count == 0 || count > seconds_max / units[u].seconds)
+        return hd_fail(HEED_E_ARG, "%s: %.80s is not above 0 and up to %dd", shown, text,
+                       HD_SPAN_DAYS_MAX);
+    *out = count * units[u].seconds * 1000;
+    return HEED_OK;
+}
+
 /* shown is the option as it was written, `--epochs`, or an argument's name, `USER`. */
 static heed_status set_value(const struct hd_flag *flag, const char *shown, const char *text,
                              void *options)
@@ -249,6 +272,8 @@ static heed_status set_value(const struct hd_flag *flag, const char *shown, cons
         return HEED_OK;
     case HD_FLAG_TIME:
         return set_time(shown, text, at);
+    case HD_FLAG_SPAN:
+        return set_span(shown, text, at);
     case HD_FLAG_WORDS:
         break; /* taken by the caller */
     }
@@ -363,6 +388,18 @@ static const char *shown_argument(const struct hd_flag *argument)
     return argument->kind == HD_FLAG_CHOICE ? argument->name : argument->value;
 }
 
+/* Only what is held as text or a span can be required: NULL and 0 tell that it was not given. */
+static bool was_given(const struct hd_flag *flag, const void *options)
+{
+    const void *at = (const char *)options + flag->at;
+    const char *text;
+    heed_span span;
+
+    if (flag->kind == HD_FLAG_SPAN)
+        return memcpy(&span, at, sizeof span), span != 0;
+    return memcpy(&text, at, sizeof text), text != NULL;
+}
+
 static heed_status check_required(const struct hd_command *command, const struct hd_flag *argument,
                                   const void *options)
 {
@@ -370,12 +407,7 @@ static heed_status check_required(const struct hd_command *command, const struct
         return hd_fail(HEED_E_ARG, "%s: %s is missing: %s", command->name, shown_argument(argument),
                        argument->help);
     for (const struct hd_flag *flag = command->flags; flag && flag->name; flag++) {
-        /* Only what is held as text can be required: NULL tells that it was not given. */
-        if (!flag->required)
-            continue;
-        const char *text;
-        memcpy(&text, (const char *)options + flag->at, sizeof text);
-        if (!text)
+        if (flag->required && !was_given(flag, options))
             return hd_fail(HEED_E_ARG, "%s: --%s is missing: %s", command->name, flag->name,
                            flag->help);
     }

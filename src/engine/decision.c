@@ -6,16 +6,15 @@
  *      "items":[{"item":ID,"score":X,"source":NAME,"propensity":P}, ...]}
  */
 #include "engine/decision.h"
+#include "base/limits.h"
 #include "base/random.h"
+#include "engine/decision_file.h"
 #include "text/json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 void hd_decision_id(heed_engine *engine, heed_time now, char id[HD_DECISION_ID_BYTES])
 {
@@ -24,18 +23,6 @@ void hd_decision_id(heed_engine *engine, heed_time now, char id[HD_DECISION_ID_B
     snprintf(id, HD_DECISION_ID_BYTES, "%012" PRIx64 "%04" PRIx64 "%016" PRIx64,
              (uint64_t)now & UINT64_C(0xffffffffffff), number & 0xffff,
              hd_mix64(engine->decision_key + number));
-}
-
-static heed_status write_line(const heed_engine *engine, const char *line, size_t bytes)
-{
-    ssize_t put;
-
-    do
-        put = write(engine->decisions, line, bytes);
-    while (put < 0 && errno == EINTR);
-    if (put != (ssize_t)bytes)
-        return hd_fail_errno(HEED_E_IO, "%s/" HD_DECISION_FILE ": cannot write", engine->folder);
-    return HEED_OK;
 }
 
 void hd_decision_draw(const char id[HD_DECISION_ID_BYTES], double u[2])
@@ -79,7 +66,8 @@ void hd_decision_keep(heed_engine *engine, const heed_feed *feed, const heed_fee
     heed_status status = hd_json_finish(&w, &text, &bytes);
     if (status == HEED_OK) {
         w.text[bytes] = '\n'; /* in the place of the NUL: the line goes out in one piece */
-        status = write_line(engine, text, bytes + 1);
+        status =
+            hd_decisions_append(engine->decisions, text, bytes + 1, HD_DECISIONS_BYTES_MAX);
     }
     hd_json_clear(&w);
     if (status != HEED_OK)

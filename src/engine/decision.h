@@ -9,7 +9,6 @@
 
 #include "engine/state.h"
 
-#define HD_DECISION_FILE "decisions.ndjson"
 #define HD_DECISION_ID_BYTES 33 /* 32 digits and the terminator */
 
 /* Milliseconds first, so that ids rise with time, then a number that no other answer has. */

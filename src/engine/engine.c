@@ -2,7 +2,8 @@
  *
  * Opening and closing, counting, importing, and handing out the model's file. */
 #include "base/time.h"
-#include "engine/decision.h"
+#include "engine/decision_file.h"
+#include "engine/files.h"
 #include "engine/import.h"
 #include "engine/state.h"
 
@@ -14,7 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define COPY_BYTES ((size_t)1 << 16)
 #define MEMORY_BYTES_DEFAULT (INT64_C(64) << 20)
 
 void hd_engine_log(const heed_engine *engine, heed_log_level level, const char *fmt, ...)
@@ -55,14 +55,8 @@ char *hd_engine_path(const heed_engine *engine, const char *name)
 /* Without the file there are feeds all the same, only no memory of them. */
 static void open_decisions(heed_engine *engine)
 {
-    char *path = hd_engine_path(engine, HD_DECISION_FILE);
-
-    if (path)
-        engine->decisions = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (engine->decisions < 0)
-        hd_engine_log(engine, HEED_LOG_WARN, "%s/" HD_DECISION_FILE ": cannot write: %s",
-                      engine->folder, strerror(errno));
-    hd_free(path);
+    if (hd_decisions_open(engine->folder, &engine->decisions) != HEED_OK)
+        hd_engine_log(engine, HEED_LOG_WARN, "%s: %s", engine->folder, heed_error_message());
 }
 
 heed_status heed_engine_open(const char *folder, const heed_engine_opts *opts, heed_engine **out)
@@ -208,69 +202,6 @@ heed_status heed_engine_import(heed_engine *engine, heed_import_kind kind, const
 
 /* ---- export */
 
-static heed_status copy_bytes(int from, int to, const char *from_path, const char *to_path)
-{
-    heed_status status = HEED_OK;
-    ssize_t got = 0;
-    char *buffer = hd_alloc(COPY_BYTES, 1);
-
-    if (!buffer)
-        return hd_fail(HEED_E_NOMEM, "export: no memory");
-    while (status == HEED_OK && (got = read(from, buffer, COPY_BYTES)) != 0) {
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            status = hd_fail_errno(HEED_E_IO, "%s: cannot read", from_path);
-        for (ssize_t done = 0; status == HEED_OK && done < got;) {
-            ssize_t put = write(to, buffer + done, (size_t)(got - done));
-            if (put < 0 && errno != EINTR)
-                status = hd_fail_errno(HEED_E_IO, "%s: cannot write", to_path);
-            done += put > 0 ? put : 0;
-        }
-    }
-    hd_free(buffer);
-    if (status == HEED_OK && fsync(to) != 0 && errno != EINVAL) /* a pipe has nothing to sync */
-        status = hd_fail_errno(HEED_E_IO, "%s: cannot write", to_path);
-    return status;
-}
-
-/* Written beside and renamed, so that the caller's old file is there until the new one is whole. */
-static heed_status copy_file(const char *from_path, const char *to_path)
-{
-    heed_status status = HEED_OK;
-    size_t bytes = strlen(to_path) + sizeof ".part";
-    char *part = hd_alloc(bytes, 1);
-    int to = -1, from = open(from_path, O_RDONLY | O_CLOEXEC);
-
-    if (!part) {
-        status = hd_fail(HEED_E_NOMEM, "export: no memory");
-        goto done;
-    }
-    snprintf(part, bytes, "%s.part", to_path);
-    if (from < 0) {
-        status = hd_fail_errno(errno == ENOENT ? HEED_E_STATE : HEED_E_IO,
-                               "export: no model has been trained: %s", from_path);
-        goto done;
-    }
-    to = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (to < 0) {
-        status = hd_fail_errno(HEED_E_IO, "%s: cannot write", to_path);
-        goto done;
-    }
-    status = copy_bytes(from, to, from_path, to_path);
-    if (close(to) != 0 && status == HEED_OK)
-        status = hd_fail_errno(HEED_E_IO, "%s: cannot write", to_path);
-    if (status == HEED_OK && rename(part, to_path) != 0)
-        status = hd_fail_errno(HEED_E_IO, "%s: cannot write", to_path);
-    if (status != HEED_OK)
-        unlink(part);
-done:
-    if (from >= 0)
-        close(from);
-    hd_free(part);
-    return status;
-}
-
 heed_status heed_engine_export_model(heed_engine *engine, const char *name, const char *path)
 {
     if (!name || strcmp(name, "sequence") != 0)
@@ -281,7 +212,10 @@ heed_status heed_engine_export_model(heed_engine *engine, const char *name, cons
     char *from = hd_engine_path(engine, HD_MODEL_FILE);
     if (!from)
         return hd_fail(HEED_E_NOMEM, "export: no memory");
-    heed_status status = copy_file(from, path);
+    heed_status status = hd_copy_file(from, path);
+    if (status == HEED_E_NOTFOUND)
+        status = hd_fail(HEED_E_STATE, "export: no model has been trained: %s: %s", from,
+                         strerror(ENOENT));
     hd_free(from);
     return status;
 }

@@ -98,7 +98,7 @@ struct heed_engine {
     heed_log log;
     uint64_t decision_key; /* makes decision ids differ between processes */
     atomic_ullong decision_count;
-    int decisions; /* the file that they are kept in; -1: it cannot be written */
+    int decisions; /* the folder whose file they are kept in; -1: it cannot be written */
 
     pthread_mutex_t write_lock; /* guards writer; taken before lock */
     hd_store *writer;           /* NULL until something is written */
@@ -211,6 +211,9 @@ void hd_seats_clear(struct hd_model *model); /* the idle ones */
 /* How well the model foretells each user's second last event (models/evaluate.h). */
 HEED_CHECKED heed_status hd_model_validate(struct hd_model *model, const struct hd_histories *h,
                                            heed_pool *pool, heed_ranking_quality *quality);
+
+/* A user was erased: what is kept at hand of them goes now. */
+void hd_engine_forget_user(heed_engine *engine, int32_t user);
 
 /* Events on the same item that follow each other directly are one visit (a view, then a click on
  * what was viewed); it has the time of its first event. In place; returns how many are left. time

@@ -11,65 +11,40 @@
 
 void FILL_SCAN(struct hd_scan_kernels *k);
 
-#define GROUP (HD_SCAN_COLUMNS / 2) /* words of a group */
+#define UNITS 4 /* a part of a panel, at most a whole one */
 
 typedef uint32_t words __attribute__((vector_size(VEC_BYTES)));
 typedef uint32_t words_any __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
 
-/* The sums of two vectors' neighbours, a's in the lower half of the result, b's in the upper one. */
-VEC_FN vec fold(vec a, vec b)
-{
-#if VEC_AVX512
-    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-    return (vec)_mm512_add_ps(_mm512_permutex2var_ps((__m512)a, even, (__m512)b),
-                              _mm512_permutex2var_ps((__m512)a, odd, (__m512)b));
-#elif VEC_AVX2
-    /* Quarter by quarter (a a b b | a a b b), then the quarters into order. */
-    __m256 t = _mm256_hadd_ps((__m256)a, (__m256)b);
-    return (vec)_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(t), 0xD8));
-#else
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
-#endif
-}
-
-/* VL rows at once: each has a sum of its own, so that no addition waits for the one before, and the
- * sums are folded together at the end. Rows past `last` are that row again. */
-VEC_FN vec dots(const float *q, const uint32_t *rows, int64_t row, int64_t last, int64_t dim)
+/* UNITS vectors of rows at once, so that no sum waits for the one before; the first `left` rows are
+ * written. */
+VEC_FN void dots(float *out, const float *q, const uint32_t *rows, int64_t pairs, int64_t left)
 {
     const words upper = (words){0} + 0xFFFF0000u;
-    vec s[VL];
+    vec even[UNITS], odd[UNITS];
     VEC_UNROLL
-    for (size_t i = 0; i < VL; i++)
-        s[i] = (vec){0};
-    for (int64_t c = 0; c < dim; c += HD_SCAN_COLUMNS, rows += GROUP)
-        for (size_t j = 0; j < GROUP; j += VL) {
-            vec q0 = load(q + c + j), q1 = load(q + c + GROUP + j);
-            VEC_UNROLL
-            for (size_t i = 0; i < VL; i++) {
-                int64_t at = (int64_t)i < last ? (int64_t)i : last;
-                words w = *(const words_any *)(rows + at * row + j);
-                s[i] = fma_v((vec)(w << 16), q0, s[i]);
-                s[i] = fma_v((vec)(w & upper), q1, s[i]);
-            }
-        }
-    VEC_UNROLL
-    for (size_t n = VL; n > 1; n /= 2)
+    for (size_t u = 0; u < UNITS; u++)
+        even[u] = odd[u] = (vec){0};
+    for (int64_t p = 0; p < pairs; p++, rows += HD_SCAN_PANEL) {
+        vec q0 = all(q[2 * p]), q1 = all(q[2 * p + 1]);
         VEC_UNROLL
-        for (size_t i = 0; i < n / 2; i++)
-            s[i] = fold(s[2 * i], s[2 * i + 1]);
-    return s[0];
+        for (size_t u = 0; u < UNITS; u++) {
+            words w = *(const words_any *)(rows + u * VL);
+            even[u] = fma_v((vec)(w << 16), q0, even[u]);
+            odd[u] = fma_v((vec)(w & upper), q1, odd[u]);
+        }
+    }
+    VEC_UNROLL
+    for (size_t u = 0; u < UNITS; u++)
+        if ((int64_t)(u * VL) < left)
+            put(out + u * VL, even[u] + odd[u], (size_t)left - u * VL);
 }
 
-static void dot_rows(float *out, const float *q, const uint32_t *rows, int64_t row, int64_t n,
-                     int64_t dim)
+static void dot_rows(float *out, const float *q, const uint32_t *panels, int64_t n, int64_t pairs)
 {
-    const int64_t all_rows = VL;
-    int64_t i = 0;
-    for (; i + all_rows <= n; i += all_rows)
-        store(out + i, dots(q, rows + i * row, row, all_rows - 1, dim));
-    if (i < n)
-        store_part(out + i, dots(q, rows + i * row, row, n - i - 1, dim), (size_t)(n - i));
+    const int64_t rows = UNITS * (int64_t)VL;
+    for (int64_t i = 0; i < n; i += rows)
+        dots(out + i, q, panels + hd_scan_word(i, 0, pairs), pairs, n - i);
 }
 
 /* Hits are few: a whole vector is passed over with one comparison. */

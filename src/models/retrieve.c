@@ -31,7 +31,7 @@
 #include <math.h>
 #include <string.h>
 
-#define BLOCK 2048 /* rows whose scores stay in the nearest cache between the two passes over them */
+#define BLOCK 2048 /* rows, a power of two, whose scores stay in the nearest cache between the two passes over them */
 #define AHEAD 16   /* rows that are fetched before they are needed */
 #define LINE 16    /* numbers in a line of the cache */
 #define PART_LEAST 1e-30F /* of the memory in a probability that is a normal float */
@@ -40,7 +40,7 @@
 /* The last question, and the scratch of answering it. confined, with its reader. */
 struct hd_asked {
     bool answered;
-    float *state;   /* (width): q, zeros behind */
+    float *state;   /* (2 pairs): q, and a zero behind an odd one */
     double norm;    /* |q| */
     double log_sum; /* log sum exp of the known items' scanned logits */
     double bound;   /* B */
@@ -81,7 +81,7 @@ static heed_status asked_new(const struct hd_table_shelf *shelf, struct hd_asked
 
     if (!a)
         return no_memory();
-    a->state = hd_alloc((size_t)shelf->width, sizeof *a->state);
+    a->state = hd_alloc((size_t)shelf->pairs, 2 * sizeof *a->state);
     a->memory = hd_alloc((size_t)shelf->known.count, sizeof *a->memory);
     a->logit = hd_alloc((size_t)shelf->known.count, sizeof *a->logit);
     if (!a->state || !a->memory || !a->logit) {
@@ -199,9 +199,8 @@ static heed_status scan_block(struct scan *s, const struct hd_table_rows *rows, 
     const struct hd_scan_kernels *k = hd_scan_kernels();
     const struct hd_table_shelf *shelf = s->shelf;
     struct hd_asked *a = s->asked;
-    int64_t row = shelf->width / 2;
 
-    k->dot_rows(logit, a->state, rows->woven + first * row, row, n, shelf->width);
+    k->dot_rows(logit, a->state, rows->panels + first * shelf->pairs, n, shelf->pairs);
     int64_t hits = k->at_least(a->hit, logit, hidden_rows(s, rows, first, n), n, s->least);
     HD_TRY(keys_reserve(a, a->keys + hits));
     for (int64_t i = 0; i < hits; i++) {
@@ -219,7 +218,8 @@ static heed_status scan_block(struct scan *s, const struct hd_table_rows *rows, 
     return HEED_OK;
 }
 
-/* Until there are k keys everything is a hit, so the first blocks are small. */
+/* Until there are k keys everything is a hit, so the first blocks are small; all are whole panels but
+ * the last. */
 static int64_t next_block(struct scan *s, int64_t left)
 {
     int64_t n = s->block < left ? s->block : left;

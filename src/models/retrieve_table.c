@@ -10,48 +10,45 @@
 #include <math.h>
 #include <string.h>
 
-#define GROUP (HD_SCAN_COLUMNS / 2)
-
 /* ---- rows */
 
-/* Weaves one row and measures it; padded (width) holds it, zeros behind. */
-static void add_row(struct hd_table_rows *rows, int64_t width, const float *padded, uint32_t *woven)
+/* Turns one row into its place in a panel and measures it; narrow and back (2 pairs) are scratch, zero
+ * behind C. */
+static void add_row(struct hd_table_rows *rows, uint32_t *panels, int64_t i, int64_t C, int64_t pairs,
+                    uint16_t *narrow, float *back)
 {
     const struct hd_kernels_bf16 *k = hd_kernels_bf16();
-    double exact = 0, narrow = 0, lost = 0;
+    const float *row = rows->exact + i * C;
+    double exact = 0, rounded = 0, lost = 0;
 
-    for (int64_t c = 0; c < width; c += HD_SCAN_COLUMNS, woven += GROUP) {
-        float back[HD_SCAN_COLUMNS];
-        uint16_t half[HD_SCAN_COLUMNS];
-
-        k->weave(woven, padded + c, padded + c + GROUP, GROUP);
-        for (int i = 0; i < GROUP; i++)
-            half[i] = (uint16_t)woven[i], half[GROUP + i] = (uint16_t)(woven[i] >> 16);
-        k->to_f32(back, half, HD_SCAN_COLUMNS);
-        for (int i = 0; i < HD_SCAN_COLUMNS; i++) {
-            double x = (double)padded[c + i], y = (double)back[i];
-            exact += x * x, narrow += y * y, lost += (x - y) * (x - y);
-        }
+    k->from_f32(narrow, row, (size_t)C);
+    k->to_f32(back, narrow, (size_t)C);
+    for (int64_t p = 0; p < pairs; p++)
+        panels[hd_scan_word(i, p, pairs)] = narrow[2 * p] | (uint32_t)narrow[2 * p + 1] << 16;
+    for (int64_t c = 0; c < C; c++) {
+        double x = (double)row[c], y = (double)back[c];
+        exact += x * x, rounded += y * y, lost += (x - y) * (x - y);
     }
-    rows->norm_most = fmax(rows->norm_most, sqrt(fmax(exact, narrow)));
+    rows->norm_most = fmax(rows->norm_most, sqrt(fmax(exact, rounded)));
     rows->lost_most = fmax(rows->lost_most, sqrt(lost));
-    if (!(exact < (double)INFINITY) || !(narrow < (double)INFINITY))
+    if (!(exact < (double)INFINITY) || !(rounded < (double)INFINITY))
         rows->norm_most = (double)INFINITY; /* fmax() would lose a NaN */
 }
 
-/* rows->count rows of `exact`; woven lives in the arena. */
-static heed_status rows_init(struct hd_table_rows *rows, hd_arena *arena, int64_t C, int64_t width,
+/* `count` rows of `exact`; the panels live in the arena. */
+static heed_status rows_init(struct hd_table_rows *rows, hd_arena *arena, int64_t C, int64_t pairs,
                              const float *exact, int64_t count)
 {
-    uint32_t *woven = hd_arena_alloc(arena, (size_t)count, (size_t)width * 2);
-    float *padded = hd_arena_zalloc(arena, (size_t)width, sizeof *padded);
+    size_t words = (size_t)hd_scan_words(count, pairs);
+    uint32_t *panels = hd_arena_zalloc(arena, words, sizeof *panels);
+    uint16_t *narrow = hd_arena_zalloc(arena, (size_t)pairs, 2 * sizeof *narrow);
+    float *back = hd_arena_zalloc(arena, (size_t)pairs, 2 * sizeof *back);
 
-    if (!woven || !padded)
+    if (!panels || !narrow || !back)
         return hd_fail(HEED_E_NOMEM, "retrieval: no memory for %" PRId64 " rows", count);
-    *rows = (struct hd_table_rows){.count = count, .woven = woven, .exact = exact};
+    *rows = (struct hd_table_rows){.count = count, .panels = panels, .exact = exact};
     for (int64_t i = 0; i < count; i++) {
-        memcpy(padded, exact + i * C, (size_t)C * sizeof *padded);
-        add_row(rows, width, padded, woven + i * width / 2);
+        add_row(rows, panels, i, C, pairs, narrow, back);
         if (!isfinite(rows->norm_most))
             return hd_fail(HEED_E_FORMAT, "retrieval: row %" PRId64 " of the model is not finite", i);
     }
@@ -154,11 +151,11 @@ static heed_status shelf_new(const hd_sequence *model, const struct hd_content *
         return hd_fail(HEED_E_NOMEM, "retrieval: no memory");
     atomic_init(&s->uses, 1);
     s->model = model;
-    s->width = (C + HD_SCAN_COLUMNS - 1) / HD_SCAN_COLUMNS * HD_SCAN_COLUMNS;
+    s->pairs = (C + 1) / 2;
     s->arena = hd_arena_new(0);
     heed_status status = s->arena ? HEED_OK : hd_fail(HEED_E_NOMEM, "retrieval: no memory");
     if (status == HEED_OK)
-        status = rows_init(&s->known, s->arena, C, s->width, model->output, model->config.items);
+        status = rows_init(&s->known, s->arena, C, s->pairs, model->output, model->config.items);
     if (status == HEED_OK)
         status = find_quiet(s, content);
     if (status == HEED_OK)
@@ -205,7 +202,7 @@ static heed_status make_cold(hd_retrieval *r, const struct hd_content *content)
         item[at] = (int32_t)v;
         cold_row(s, content, v, rows + at++ * C);
     }
-    HD_TRY(rows_init(&r->cold, r->arena, C, s->width, rows, count));
+    HD_TRY(rows_init(&r->cold, r->arena, C, s->pairs, rows, count));
     r->cold.item = item;
     r->items = content->items;
     return HEED_OK;

@@ -10,10 +10,10 @@
 
 #include <stdatomic.h>
 
-/* Rows as they are scanned (woven, kernel/scan.h) beside those they were rounded from. */
+/* Rows as they are scanned (in panels, kernel/scan.h) beside those they were rounded from. */
 struct hd_table_rows {
     int64_t count;
-    const uint32_t *woven; /* (count, width / 2) */
+    const uint32_t *panels;
     const float *exact;    /* (count, C) */
     const int32_t *item;   /* of each row, rising; NULL: row v is item v */
     double norm_most;      /* of a row, in either width */
@@ -25,7 +25,7 @@ struct hd_table_shelf {
     atomic_int uses;
     hd_arena *arena;
     const hd_sequence *model;
-    int64_t width; /* of a row, padded: a multiple of HD_SCAN_COLUMNS */
+    int64_t pairs; /* of a row's numbers, a zero behind an odd one */
     struct hd_table_rows known;
     const uint8_t *quiet; /* known.count: rows that content stands in for, see find_quiet() */
     int64_t quiet_count;

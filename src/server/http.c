@@ -26,15 +26,11 @@
 #define LAST_WORD_MS 500                /* for the 503 of those who were not answered in time */
 #define WATCH_MS 2
 
+static const char *const tls_priorities = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 static const char *const preflight_methods = "GET, HEAD, POST, PUT, PATCH, DELETE";
 static const char *const preflight_headers =
     "Authorization, Content-Type, Content-Encoding, Idempotency-Key, If-None-Match, X-API-Key, "
     "X-Request-ID";
-
-static void set_deadline(hd_exchange *x, int ms)
-{
-    atomic_store(&x->link->deadline_ns, ms ? hd_monotonic_ns() + ms * INT64_C(1000000) : HD_NEVER);
-}
 
 /* ---- the course of a request */
 
@@ -55,7 +51,7 @@ static void begin(hd_exchange *x, const char *method, const char *version)
     uint64_t length;
     int status = hd_head_check(x, method, version, &why);
 
-    x->has_body = hd_head_body(x, &length);
+    x->has_body = status != 0 || hd_head_body(x, &length); /* refused: who knows what follows */
     if (status) {
         hd_exchange_refuse(x, status, why, true);
         return;
@@ -74,7 +70,7 @@ static void begin(hd_exchange *x, const char *method, const char *version)
                            http->opts.limits.body_bytes);
     if (status)
         hd_exchange_refuse(x, status, "out of memory", true);
-    set_deadline(x, http->opts.limits.body_ms);
+    hd_link_give(x->link, http->opts.limits.body_ms);
 }
 
 static const char *body_problem(int status)
@@ -109,7 +105,7 @@ static void finish(hd_exchange *x)
         return;
     if (x->has_body && !x->refusal)
         x->refusal = hd_body_end(&x->body);
-    set_deadline(x, 0);
+    hd_link_give(x->link, 0);
     if (x->refusal)
         hd_exchange_refuse(x, x->refusal, body_problem(x->refusal), false);
     else
@@ -118,7 +114,7 @@ static void finish(hd_exchange *x)
 
 static enum MHD_Result queue(hd_exchange *x)
 {
-    set_deadline(x, x->http->opts.limits.answer_ms);
+    hd_link_give(x->link, x->http->opts.limits.answer_ms);
     if (!x->response)
         return MHD_NO;
     return MHD_queue_response(x->connection, (unsigned)x->status, x->response);
@@ -251,7 +247,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
         unlist(x);
     tell_access(x, how == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     atomic_store(&x->link->busy, false);
-    set_deadline(x, http->opts.limits.idle_ms + http->opts.limits.head_ms);
+    hd_link_give(x->link, http->opts.limits.idle_ms + http->opts.limits.head_ms);
     atomic_fetch_sub(&http->active, 1);
     hd_exchange_release(x);
 }
@@ -363,6 +359,8 @@ static heed_status start_library(hd_http *http)
                                              http->heads_checked_here ? 0 : 1, NULL};
     if (http->key) {
         flags |= MHD_USE_TLS;
+        items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0,
+                                                 (void *)(uintptr_t)tls_priorities};
         items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, http->certificate};
         items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, http->key};
     }
@@ -400,6 +398,7 @@ static heed_status start_threads(hd_http *http)
 static heed_status prepare(hd_http *http, const struct hd_http_opts *opts)
 {
     const struct hd_http_limits *l = &http->opts.limits;
+    int per_address = opts->limits.connections_per_address;
 
     http->opts = *opts;
     http->opts.cors_origin = NULL;
@@ -413,14 +412,14 @@ static heed_status prepare(hd_http *http, const struct hd_http_opts *opts)
     }
     if (opts->cors_origin && !(http->opts.cors_origin = hd_strdup(opts->cors_origin)))
         return hd_fail(HEED_E_NOMEM, "http: out of memory");
+    if (per_address <= 0)
+        per_address = per_address < 0 ? 0 : HD_HTTP_PER_ADDRESS;
     http->bodies.bytes_max = l->bodies_bytes;
     if (getrandom(&http->id_seed, sizeof http->id_seed, 0) != sizeof http->id_seed)
         http->id_seed = (uint64_t)hd_monotonic_ns();
     HD_TRY(read_keys(http));
     return hd_guard_open(&(struct hd_guard_opts){.listen = opts->listen, .connections = l->connections,
-                                                 .per_address = l->connections_per_address
-                                                                    ? l->connections_per_address
-                                                                    : HD_HTTP_PER_ADDRESS,
+                                                 .per_address = per_address,
                                                  .spare_loopback = l->connections_per_address == 0,
                                                  .tls = http->key != NULL, .head_ms = l->head_ms,
                                                  .tick_ms = tick_of(l), .adopt = adopt,
@@ -476,7 +475,10 @@ void hd_http_count(const hd_http *http, struct hd_http_counts *out)
     struct hd_guard_counts counts;
 
     hd_guard_count(http->guard, &counts);
-    *out = (struct hd_http_counts){counts.open, counts.accepted, counts.refused, counts.cut_off};
+    *out = (struct hd_http_counts){.connections = counts.open, .accepted = counts.accepted,
+                                   .refused = counts.refused, .cut_off = counts.cut_off,
+                                   .requests = atomic_load(&http->active),
+                                   .body_bytes = (int64_t)atomic_load(&http->bodies.bytes)};
 }
 
 /* ---- stopping */

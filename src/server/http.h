@@ -25,7 +25,7 @@ struct hd_http_limits { /* 0: the default of limits.h */
     size_t url_bytes;
     int connections;
     int connections_per_address; /* of an IPv4 address or an IPv6 /64. The default spares this machine's
-                                    own: a proxy here stands for all clients */
+                                    own: a proxy here stands for all clients. Negative: none */
     /* Absolute deadlines of each phase, not of inactivity. answer_ms: to take the answer; of a stream,
      * each piece. While a request is being handled there is none. */
     int head_ms, body_ms, answer_ms, idle_ms;
@@ -64,7 +64,10 @@ bool hd_http_loopback(const char *listen); /* only this machine can reach it */
  * answered later gets 503, and the answer, when it comes, is thrown away (it must still be given). */
 void hd_http_stop(hd_http *http, int wait_ms);
 
-struct hd_http_counts { int64_t connections, accepted, refused, cut_off; };
+struct hd_http_counts {
+    int64_t connections, requests, body_bytes; /* now */
+    int64_t accepted, refused, cut_off;        /* since the start; refused: for the limits' sake */
+};
 void hd_http_count(const hd_http *http, struct hd_http_counts *out);
 
 /* ---- the request */

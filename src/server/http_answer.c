@@ -19,12 +19,16 @@ static bool put(struct MHD_Response *response, const char *name, const char *val
     return MHD_add_response_header(response, name, value) == MHD_YES;
 }
 
-static bool was_put(const hd_exchange *x, const char *name)
+/* What the layers above added. */
+static bool put_own(const hd_exchange *x, struct MHD_Response *response)
 {
-    for (const struct hd_put *p = x->puts; p; p = p->next)
-        if (strcasecmp(p->name, name) == 0)
-            return true;
-    return false;
+    bool whole = true, cached = false;
+
+    for (const struct hd_put *p = x->puts; p; p = p->next) {
+        whole = whole && put(response, p->name, p->value);
+        cached = cached || strcasecmp(p->name, "Cache-Control") == 0;
+    }
+    return whole && (cached || put(response, "Cache-Control", "no-store"));
 }
 
 /* Who may read the answer from a page elsewhere. */
@@ -63,13 +67,6 @@ static bool put_common(const hd_exchange *x, struct MHD_Response *response, cons
         whole = whole && put(response, "Content-Encoding", hd_coding_name(coding));
     if (close || atomic_load(&x->http->stopping))
         whole = whole && put(response, "Connection", "close");
-    /* Whoever works on an orphan may be adding to its list this moment. */
-    if (x->orphan)
-        return whole && put(response, "Cache-Control", "no-store");
-    if (!was_put(x, "Cache-Control"))
-        whole = whole && put(response, "Cache-Control", "no-store");
-    for (const struct hd_put *p = x->puts; p; p = p->next)
-        whole = whole && put(response, p->name, p->value);
     return whole;
 }
 
@@ -114,7 +111,7 @@ static struct MHD_Response *answer_known(const hd_exchange *x, const char *media
     struct MHD_Response *response = MHD_create_response_from_buffer(0, "", MHD_RESPMEM_PERSISTENT);
 
     return if_whole(response, response && put_common(x, response, media_type, HD_IDENTITY, false) &&
-                                  put(response, "ETag", etag));
+                                  put_own(x, response) && put(response, "ETag", etag));
 }
 
 struct MHD_Response *hd_answer_text(hd_exchange *x, int *status, const char *media_type,
@@ -150,11 +147,11 @@ struct MHD_Response *hd_answer_text(hd_exchange *x, int *status, const char *med
     write_etag(hash, coding, etag);
     *out_bytes = x->method == HD_HEAD ? 0 : bytes;
     return if_whole(response, response && put_common(x, response, media_type, coding, false) &&
-                                  (!tagged || put(response, "ETag", etag)));
+                                  put_own(x, response) && (!tagged || put(response, "ETag", etag)));
 }
 
 struct MHD_Response *hd_answer_problem(const hd_exchange *x, int status, const char *detail, bool close,
-                                       size_t *out_bytes)
+                                       bool orphan, size_t *out_bytes)
 {
     char text[512];
     int bytes = snprintf(text, sizeof text,
@@ -167,6 +164,7 @@ struct MHD_Response *hd_answer_problem(const hd_exchange *x, int status, const c
     return if_whole(response,
                     response &&
                         put_common(x, response, "application/problem+json", HD_IDENTITY, close) &&
+                        (orphan ? put(response, "Cache-Control", "no-store") : put_own(x, response)) &&
                         (status != 503 || put(response, "Retry-After", "1")));
 }
 
@@ -262,5 +260,10 @@ struct MHD_Response *hd_answer_stream(hd_exchange *x, const char *media_type,
         end_stream(s);
         return NULL;
     }
-    return if_whole(response, put_common(x, response, media_type, s->coding, false));
+    /* The library would send the last, empty chunk after the head that a HEAD asks for, and the client
+     * would take it for the next answer. Without chunks it ends the connection. */
+    if (x->method == HD_HEAD)
+        MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
+    return if_whole(response, put_common(x, response, media_type, s->coding, false) &&
+                                  put_own(x, response));
 }

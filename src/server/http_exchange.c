@@ -266,7 +266,7 @@ void hd_exchange_stream(hd_exchange *x, int status, const char *media_type,
 void hd_exchange_refuse(hd_exchange *x, int status, const char *detail, bool close)
 {
     size_t out_bytes;
-    struct MHD_Response *response = hd_answer_problem(x, status, detail, close, &out_bytes);
+    struct MHD_Response *response = hd_answer_problem(x, status, detail, close, false, &out_bytes);
 
     deliver(x, status, response, out_bytes);
 }
@@ -296,7 +296,7 @@ void hd_exchange_orphan(hd_exchange *x)
     if (x->status == 0) {
         x->orphan = true;
         x->status = 503;
-        x->response = hd_answer_problem(x, 503, "the server is stopping", true, &x->out_bytes);
+        x->response = hd_answer_problem(x, 503, "the server is stopping", true, true, &x->out_bytes);
         if (x->suspended)
             MHD_resume_connection(x->connection);
     }

@@ -179,7 +179,7 @@ static struct hd_link *add_link(hd_guard *guard, int fd, const struct sockaddr *
     (*where)->count++;
     link->from = *where;
     link->fd = fd;
-    atomic_init(&link->deadline_ns, hd_monotonic_ns() + guard->opts.head_ms * INT64_C(1000000));
+    hd_link_give(link, guard->opts.head_ms);
     address_text(address, link->peer);
     link->next = guard->links;
     if (link->next)
@@ -187,6 +187,14 @@ static struct hd_link *add_link(hd_guard *guard, int fd, const struct sockaddr *
     guard->links = guard->by_fd[fd] = link;
     guard->open++;
     return link;
+}
+
+void hd_link_give(struct hd_link *link, int ms)
+{
+    int64_t now = hd_monotonic_ns();
+
+    atomic_store(&link->since_ns, now);
+    atomic_store(&link->deadline_ns, ms ? now + ms * INT64_C(1000000) : HD_NEVER);
 }
 
 struct hd_link *hd_guard_opened(hd_guard *guard, int fd)
@@ -244,13 +252,17 @@ void hd_guard_cut(hd_guard *guard, bool busy_too)
 static void enforce_deadlines(hd_guard *guard)
 {
     int64_t now = hd_monotonic_ns();
+    bool crowded;
 
     pthread_mutex_lock(&guard->lock);
+    crowded = guard->open >= guard->opts.connections - guard->opts.connections / 8;
     for (struct hd_link *link = guard->links; link; link = link->next) {
-        if (!link->opened || link->cut || atomic_load(&link->deadline_ns) > now)
+        bool busy = atomic_load(&link->busy), silent = crowded && !busy &&
+                    atomic_load(&link->since_ns) + HD_HTTP_CROWDED_MS * INT64_C(1000000) <= now;
+        if (!link->opened || link->cut || (!silent && atomic_load(&link->deadline_ns) > now))
             continue;
         cut_link(link);
-        if (atomic_load(&link->busy))
+        if (busy || silent)
             atomic_fetch_add(&guard->cut_off, 1);
     }
     pthread_mutex_unlock(&guard->lock);
@@ -289,10 +301,11 @@ static void refuse(hd_guard *guard, int fd)
 static void accept_one(hd_guard *guard, int fd, const struct sockaddr *address, socklen_t bytes)
 {
     struct hd_link *link = NULL;
-    int on = 1;
+    int on = 1, unsent = HD_HTTP_UNSENT_BYTES;
 
     atomic_fetch_add(&guard->accepted, 1);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     pthread_mutex_lock(&guard->lock);
     if (fd < guard->fds)
         link = add_link(guard, fd, address);
@@ -387,14 +400,21 @@ static heed_status open_listener(hd_guard *guard, const char *where)
     struct sockaddr_storage bound;
     socklen_t bytes = sizeof bound;
     struct hd_listen address;
-    int result;
+    int result, preferred;
 
     HD_TRY(hd_listen_parse(where, &address));
     result = getaddrinfo(address.host[0] ? address.host : NULL, address.port, &hints, &found);
     if (result != 0)
         return hd_fail(HEED_E_ARG, "listen: `%.100s`: %s", where, gai_strerror(result));
+    /* Of all addresses the IPv6 one, which takes IPv4 too; of a name's the IPv4 one, which whoever
+     * writes `localhost` means more often. */
+    preferred = address.host[0] ? AF_INET : AF_INET6;
     for (const struct addrinfo *i = found; i && guard->listener < 0; i = i->ai_next)
-        guard->listener = listen_on(i);
+        if (i->ai_family == preferred)
+            guard->listener = listen_on(i);
+    for (const struct addrinfo *i = found; i && guard->listener < 0; i = i->ai_next)
+        if (i->ai_family != preferred)
+            guard->listener = listen_on(i);
     freeaddrinfo(found);
     if (guard->listener < 0)
         return hd_fail_errno(HEED_E_IO, "listen: `%.100s`", where);

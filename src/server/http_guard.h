@@ -7,6 +7,9 @@
  * send after they were refused. A deadline is absolute: a byte a second does not move it. A descriptor
  * is shut down under the lock under which its owner gives it back, so that a reused one is never hit.
  *
+ * Where seven eighths of all places are taken, who has had one for two seconds without asking anything
+ * loses it: silent connections by the thousand do not keep others out.
+ *
  *     accept ─▶ counted ─▶ adopt(fd) ─▶ opened(fd): link ─▶ deadlines ─▶ closed(link) ─▶ [drained]
  */
 #ifndef HD_HTTP_GUARD_H
@@ -25,6 +28,7 @@ typedef struct hd_guard hd_guard; /* locked */
 /* One connection. The deadline and the two marks are set by whoever works on it, without the lock. */
 struct hd_link {
     _Atomic int64_t deadline_ns; /* HD_NEVER: none */
+    _Atomic int64_t since_ns;    /* when it was last given a deadline */
     atomic_bool busy;            /* a request is under way: cutting it off is worth counting */
     atomic_bool drain;           /* read on after closing: the client may still be sending */
     char peer[INET6_ADDRSTRLEN];
@@ -51,6 +55,9 @@ HEED_CHECKED heed_status hd_guard_open(const struct hd_guard_opts *opts, hd_guar
 /* Begins to take connections; apart from opening, so that who adopts can be made ready in between. */
 HEED_CHECKED heed_status hd_guard_start(hd_guard *guard);
 int hd_guard_port(const hd_guard *guard);
+
+/* From now on; 0: as long as it takes. */
+void hd_link_give(struct hd_link *link, int ms);
 
 /* The adopter is about to read from fd / to close it. */
 struct hd_link *hd_guard_opened(hd_guard *guard, int fd);

@@ -65,7 +65,9 @@ static enum MHD_Result collect_header(void *context, enum MHD_ValueKind kind, co
     char *copy;
 
     (void)kind;
-    while (value_bytes > 0 && strchr(" \t", value[value_bytes - 1]))
+    /* The library compares a Transfer-Encoding with the blanks after it, so they count here too. */
+    while (value_bytes > 0 && strchr(" \t", value[value_bytes - 1]) &&
+           strcasecmp(name, "Transfer-Encoding") != 0)
         value_bytes--;
     if (x->header_count == HD_HTTP_HEADERS_MAX)
         refuse(v, 431, "the request has too many header lines");

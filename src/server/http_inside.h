@@ -89,8 +89,9 @@ void hd_http_release(hd_http *http);
 /* ---- http_answer.c: an answer as the library takes it; NULL: no memory */
 struct MHD_Response *hd_answer_text(hd_exchange *x, int *status, const char *media_type,
                                     const char *text, size_t bytes, size_t *out_bytes);
+/* orphan: somebody else may be working on x, so nothing that the layers above put there is read. */
 struct MHD_Response *hd_answer_problem(const hd_exchange *x, int status, const char *detail,
-                                       bool close, size_t *out_bytes);
+                                       bool close, bool orphan, size_t *out_bytes);
 struct MHD_Response *hd_answer_stream(hd_exchange *x, const char *media_type,
                                       int64_t (*next)(void *context, char *buffer, size_t room),
                                       void (*done)(void *context), void *context);

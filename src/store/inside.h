@@ -6,11 +6,20 @@
 #define HD_STORE_INSIDE_H
 
 #include "base/map.h"
+#include "store/records.h"
 #include "store/store.h"
 
 #include <sqlite3.h>
 
+#define STORE_APPLICATION_ID 1214603588 /* "HeeD": what file(1) and we know a heed.db by */
 #define HD_ERASED_MARK '\x01' /* what the id of an erased user begins with: no id that comes in can */
+
+/* An event with the ids that it names. The event comes first whatever the planner thinks: it alone
+ * gives the order. */
+#define STORE_EVENT_WHOLE                                                                       \
+    "SELECT e.user, e.ts_ms, e.nth, e.item, e.kind, e.seq, e.dwell_ms, e.value, e.id, "          \
+    "e.decision, e.position, e.context, e.ext, u.id, i.id FROM event e "                         \
+    "CROSS JOIN user u ON u.number = e.user CROSS JOIN item i ON i.number = e.item "
 
 /* Prepared when they are first needed, kept until the store is closed. */
 #define STORE_STATEMENTS(X)                                                                      \
@@ -46,7 +55,7 @@
                 "FROM item WHERE number = ?1")                                                   \
     X(EACH_ITEM, "SELECT number, id, title, text, tags, author, url, created_ms, expires_ms, "   \
                  "hidden, (SELECT count(*) FROM item_feature f WHERE f.item = number) "          \
-                 "FROM item ORDER BY number")                                                    \
+                 "FROM item WHERE number >= ?1 ORDER BY number")                                 \
     X(PUT_USER, "UPDATE user SET attributes = ?2, consent = ?3 WHERE number = ?1 "               \
                 "AND NOT (attributes IS ?2 AND consent = ?3)")                                   \
     X(GET_USER, "SELECT number, id, attributes, consent FROM user WHERE number = ?1")            \
@@ -67,6 +76,25 @@
     X(GET_SUMMARY, "SELECT seq, at_ms, vector FROM summary WHERE name = ?1")                     \
     X(PUT_SUMMARY, "INSERT INTO summary (name, seq, at_ms, vector) VALUES (?1, ?2, ?3, ?4) "     \
                    "ON CONFLICT (name) DO UPDATE SET seq = ?2, at_ms = ?3, vector = ?4")         \
+    X(LIST_EVENTS, STORE_EVENT_WHOLE                                                            \
+      "WHERE (e.user, e.ts_ms) >= (?1, ?2) AND e.user <= ?4 "                                    \
+      "AND NOT (e.user = ?1 AND e.ts_ms = ?2 AND e.seq <= ?3) "                                  \
+      "AND (?5 < 0 OR e.item = ?5) AND (?6 < 0 OR e.kind = ?6) "                                 \
+      "ORDER BY e.user, e.ts_ms, e.seq")                                                         \
+    X(GET_EVENT, STORE_EVENT_WHOLE "WHERE e.id = ?1")                                           \
+    X(REMOVE_EVENT, "DELETE FROM event WHERE id = ?1 RETURNING ts_ms")                           \
+    X(OLD_USERS, "SELECT number FROM user u WHERE number >= ?1 AND EXISTS ("                     \
+                 "SELECT 1 FROM event e WHERE e.user = u.number AND e.ts_ms > 0 "                \
+                 "AND e.ts_ms < ?2 AND (?3 >> e.kind) & 1) ORDER BY number LIMIT ?4")            \
+    X(REMOVE_OLD, "DELETE FROM event WHERE user = ?1 AND ts_ms > 0 AND ts_ms < ?2 "              \
+                  "AND (?3 >> kind) & 1")                                                        \
+    X(COUNT_TIMED, "SELECT count(*) FROM event WHERE user = ?1 AND ts_ms <> 0")                  \
+    X(ERASE_EVENTS, "DELETE FROM event WHERE user = ?1")                                         \
+    X(ERASE_USER, "UPDATE user SET id = ?2, attributes = NULL, consent = 0 WHERE number = ?1")   \
+    X(TRACE_EVENTS, "SELECT count(*) FROM event WHERE user IN "                                  \
+                    "(SELECT number FROM user WHERE id = ?1 OR id < char(2))")                   \
+    X(TRACE_MARKS, "SELECT count(*) FROM user_mark WHERE user IN "                               \
+                   "(SELECT number FROM user WHERE id = ?1 OR id < char(2))")                    \
     X(USER_EVENTS, "SELECT item, ts_ms, kind FROM event WHERE user = ?1 AND (?2 >> kind) & 1 "   \
                    "ORDER BY ts_ms DESC, seq DESC LIMIT ?3")                                     \
     X(PUT_MODEL, "INSERT INTO model (name, file, description, made_ms) VALUES (?1, ?2, ?3, ?4) " \
@@ -125,17 +153,19 @@ HEED_CHECKED heed_status hd_store_number(hd_store *store, const char *sql, int64
 /* What belongs together is read from one state of the store: *own tells whether it was begun here. */
 HEED_CHECKED heed_status hd_store_begin_reading(hd_store *store, bool *own);
 void hd_store_end_reading(hd_store *store, bool own);
+/* The first number of a statement's first row, `none` where it has no row; resets it. */
+HEED_CHECKED heed_status hd_store_one_number(hd_store *store, sqlite3_stmt *statement, int64_t none,
+                                             int64_t *out);
 HEED_CHECKED heed_status hd_store_data_version(hd_store *store, int64_t *version);
 
 HEED_CHECKED heed_status hd_store_need_transaction(const hd_store *store);
+/* In a transaction: so many events are gone, of which so many had a time. */
+void hd_store_uncount(hd_store *store, int64_t events, int64_t timed);
 /* NULL becomes SQL's NULL. The text must live until the statement has run. */
 void hd_store_bind_text(sqlite3_stmt *statement, int place, const char *text);
 /* A copy in the arena. NULL stays NULL; *status is set where there is no memory. */
 const char *hd_store_keep_text(hd_arena *arena, const char *text, heed_status *status);
 const char *hd_store_column_text(sqlite3_stmt *statement, int column);
-/* What belongs together is read from one state of the store, between these. */
-HEED_CHECKED heed_status hd_store_begin_reading(hd_store *store, bool *own);
-void hd_store_end_reading(hd_store *store, bool own);
 
 HEED_CHECKED heed_status hd_names_new(struct hd_names *names);
 /* In a transaction: the user is called this from now on. */

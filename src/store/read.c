@@ -133,11 +133,17 @@ heed_status hd_store_get_item(hd_store *store, int32_t item, hd_arena *arena,
 
 heed_status hd_store_each_item(hd_store *store, hd_item_fn fn, void *context)
 {
+    return hd_store_each_item_from(store, 0, fn, context);
+}
+
+heed_status hd_store_each_item_from(hd_store *store, int32_t from, hd_item_fn fn, void *context)
+{
     heed_status status = HEED_OK;
     sqlite3_stmt *s = NULL;
     int code = SQLITE_DONE;
 
     HD_TRY(hd_store_statement(store, STORE_EACH_ITEM, &s));
+    sqlite3_bind_int64(s, 1, from);
     while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
         struct hd_item_row row = item_row(s);
         status = fn(context, sqlite3_column_int(s, 0), hd_store_column_text(s, 1), &row);

@@ -27,7 +27,6 @@
 #include <unistd.h>
 
 #define BUSY_MS_DEFAULT 5000
-#define APPLICATION_ID 1214603588 /* "HeeD": what file(1) and we know a heed.db by */
 
 heed_status hd_store_fail(hd_store *store, const char *what)
 {
@@ -345,7 +344,7 @@ static heed_status read_schema(hd_store *store, int64_t *version)
     HD_TRY(hd_store_number(store, "PRAGMA application_id", &application));
     HD_TRY(hd_store_number(store, "PRAGMA user_version", version));
     HD_TRY(hd_store_number(store, "SELECT count(*) FROM sqlite_schema", &objects));
-    if (application != APPLICATION_ID && (objects > 0 || application != 0 || *version != 0))
+    if (application != STORE_APPLICATION_ID && (objects > 0 || application != 0 || *version != 0))
         return hd_fail(HEED_E_FORMAT, "%s: heed.db is not a store of heed", store->folder);
     if (*version > hd_migration_count)
         return hd_fail(HEED_E_VERSION,
@@ -366,7 +365,7 @@ static heed_status migrate(hd_store *store)
         status = hd_store_sql(store, hd_migrations[i].sql, hd_migrations[i].name);
     if (status == HEED_OK) {
         snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d",
-                 APPLICATION_ID, hd_migration_count);
+                 STORE_APPLICATION_ID, hd_migration_count);
         status = hd_store_sql(store, sql, "cannot be migrated");
     }
     if (status == HEED_OK)

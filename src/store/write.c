@@ -42,7 +42,7 @@ static heed_status insert_event(hd_store *store, const struct hd_event_row *row,
     return HEED_OK;
 }
 
-static heed_status one_number(hd_store *store, sqlite3_stmt *s, int64_t none, int64_t *out)
+heed_status hd_store_one_number(hd_store *store, sqlite3_stmt *s, int64_t none, int64_t *out)
 {
     heed_status status = HEED_OK;
     int code = sqlite3_step(s);
@@ -66,7 +66,7 @@ static heed_status insert_beside(hd_store *store, const struct hd_event_row *row
 
     HD_TRY(hd_store_statement(store, STORE_FIND_EVENT_ID, &s));
     hd_store_bind_text(s, 1, row->id);
-    HD_TRY(one_number(store, s, 0, &known));
+    HD_TRY(hd_store_one_number(store, s, 0, &known));
     if (known)
         return HEED_OK;
     HD_TRY(hd_store_statement(store, STORE_LAST_NTH, &s));
@@ -74,7 +74,7 @@ static heed_status insert_beside(hd_store *store, const struct hd_event_row *row
     sqlite3_bind_int64(s, 2, row->ts);
     sqlite3_bind_int64(s, 3, row->item);
     sqlite3_bind_int64(s, 4, row->kind);
-    HD_TRY(one_number(store, s, -1, &last));
+    HD_TRY(hd_store_one_number(store, s, -1, &last));
     return insert_event(store, row, (int32_t)last + 1, fresh);
 }
 

@@ -91,6 +91,8 @@ void hd_json_put_raw(struct hd_json_writer *w, const char *key, const char *json
 /* HEED_OK once every begin has its end and nothing failed: *text (with *bytes, which may be NULL)
  * is good until the writer is cleared. */
 HEED_CHECKED heed_status hd_json_finish(struct hd_json_writer *w, const char **text, size_t *bytes);
+/* An empty document again, in the same memory. */
+void hd_json_restart(struct hd_json_writer *w);
 /* Gives back the memory and leaves an empty document with the same indent. */
 void hd_json_clear(struct hd_json_writer *w);
 

@@ -227,6 +227,11 @@ heed_status hd_json_finish(struct hd_json_writer *w, const char **text, size_t *
     return HEED_OK;
 }
 
+void hd_json_restart(struct hd_json_writer *w)
+{
+    *w = (struct hd_json_writer){.text = w->text, .room = w->room, .indent = w->indent};
+}
+
 void hd_json_clear(struct hd_json_writer *w)
 {
     int indent = w->indent;

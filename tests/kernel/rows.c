@@ -93,7 +93,7 @@ static double act_back_ref(enum hd_activation f, double x)
 }
 
 /* Errors: exp 2 ulp and |x| u from its argument; sigmoid and what is made of it 4 roundings more.
- * What underflows in a sigmoid is lost times x in SiLU. float GELU stands on an erfc of relative error 1.2e-7 = 2 u, its exponent's x^2 / 2 rounds too; float
+ * What underflows in a sigmoid (below 1.19e-38 in float, see sigmoid_v()) is lost times x in SiLU. float GELU stands on an erfc of relative error 1.2e-7 = 2 u, its exponent's x^2 / 2 rounds too; float
  * tanh is within 4 u. Near where 1 - s or 1 - t^2 cancel the error is absolute: hence "+ 1". */
 static double act_bound(enum hd_activation f, double x, double value, double u)
 {
@@ -136,7 +136,7 @@ bool check_activations(const struct hd_kernels *k, const struct hd_kernels *port
                            fabs(kc_get(dy, item, i)) * (24 + fabs(v)) * u * (f == HD_RELU ? 0 : 1);
             bool good = wild ? kc_same_kind(got, kc_get(out_p, item, i)) &&
                                    kc_same_kind(g, kc_get(back_p, item, i))
-                             : kc_near(got, want, act_bound(f, v, want, u) + (1 + fabs(v)) * kc_tiny(item)) &&
+                             : kc_near(got, want, act_bound(f, v, want, u) + (1 + fabs(v)) * 1.02 * kc_tiny(item)) &&
                                    kc_near(g, back_want, slack);
             if (!good)
                 return kc_fail("activation %d %s n=%zu x=%.9g: got %.9g and %.9g, want %.9g and %.9g",

@@ -408,6 +408,52 @@ static void test_refusals(void **state)
     assert_int_equal(heed_attention_forward(NULL, NULL, &good), HEED_E_ARG);
 }
 
+/* Of either sign, and of either element type. */
+static void assert_zeros(const void *x, int64_t bytes)
+{
+    for (int64_t i = 0; i < bytes; i++)
+        assert_int_equal(((const uint8_t *)x)[i] & 0x7F, 0);
+}
+
+/* One sequence of T queries and S keys, two heads, all zeros; an array without numbers is NULL. */
+static void call_empty(heed_attention_opts o, int64_t dtype, int64_t T, int64_t S, int64_t D)
+{
+    const int64_t row = 2 * (dtype == HEED_BF16 ? 2 : 4);
+    float x[16] = {0}, lse[16], out[16], dq[16], dk[16], dv[16];
+    bool q = T > 0, k = S > 0;
+    heed_attention_arrays a = {.dtype = dtype, .B = 1, .T = T, .S = S, .H = 2, .D = D, .E = 2,
+                               .q = q ? x : NULL, .k = k ? x : NULL, .v = k ? x : NULL,
+                               .out = q ? out : NULL, .lse = q ? lse : NULL, .dout = q ? x : NULL,
+                               .dq = q ? dq : NULL, .dk = k ? dk : NULL, .dv = k ? dv : NULL};
+    for (int causal = 0; causal < 2; causal++) {
+        o.causal = causal;
+        memset(out, 1, sizeof out), memset(dq, 1, sizeof dq);
+        memset(dk, 1, sizeof dk), memset(dv, 1, sizeof dv);
+        assert_int_equal(heed_attention_forward(pool, &o, &a), HEED_OK);
+        assert_zeros(out, T * 2 * row);
+        assert_int_equal(heed_attention_backward(pool, &o, &a), HEED_OK);
+        assert_zeros(dq, T * D * row), assert_zeros(dk, S * D * row), assert_zeros(dv, S * 2 * row);
+    }
+}
+
+/* No queries, no keys, neither, or rows of no width. */
+static void test_empty(void **state)
+{
+    static const int64_t sizes[][2] = {{0, 0}, {0, 3}, {3, 0}};
+    const heed_attention_opts with[] = {{0}, {.method = HEED_METHOD_LINEAR},
+                                        {.score = HEED_SCORE_COSINE},
+                                        {.rotary = HEED_ROTARY_HALVES}};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        for (size_t j = 0; j < sizeof with / sizeof *with; j++)
+            call_empty(with[j], HEED_F32, sizes[i][0], sizes[i][1], 2);
+        call_empty(with[0], HEED_BF16, sizes[i][0], sizes[i][1], 2);
+    }
+    call_empty((heed_attention_opts){.method = HEED_METHOD_LSH}, HEED_F32, 0, 0, 2);
+    for (heed_attention_score score = HEED_SCORE_DOT; score <= HEED_SCORE_FEATURES; score++)
+        call_empty((heed_attention_opts){.score = score, .scale = 1}, HEED_F32, 2, 2, 0);
+}
+
 /* Scratch that is just enough is enough, wherever it starts. */
 static void test_scratch(void **state)
 {
@@ -520,7 +566,7 @@ int main(void)
         cmocka_unit_test(test_bf16_long),
         cmocka_unit_test(test_scratch),  cmocka_unit_test(test_buckets),
         cmocka_unit_test(test_buckets_by_rows), cmocka_unit_test(test_alibi_slopes),
-        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_windows),  cmocka_unit_test(test_empty),
     };
     return cmocka_run_group_tests(tests, make_pool, free_pool);
 }

@@ -17,6 +17,7 @@ struct options {
     uint64_t seed;
     double rate;
     heed_time at;
+    heed_span older;
     bool resume;
 };
 #define AT(field) offsetof(struct options, field)
@@ -33,6 +34,7 @@ static const struct hd_flag flags[] = {
     {"seed", 0, HD_FLAG_SEED, AT(seed), "N", "luck", .fallback = "1"},
     {"rate", 0, HD_FLAG_NUMBER, AT(rate), "X", "speed"},
     {"at", 0, HD_FLAG_TIME, AT(at), "TIME", "when"},
+    {"older", 0, HD_FLAG_SPAN, AT(older), "SPAN", "how old"},
     {"resume", 0, HD_FLAG_SWITCH, AT(resume), NULL, "go on"},
     {0},
 };
@@ -61,13 +63,21 @@ static const struct hd_command train_sequence = {.name = "train sequence",
                                                  .run = run};
 static const struct hd_command train_text = {
     .name = "train text", .summary = "read", .example = "heed train text", .run = run};
+static const struct hd_flag keep_flags[] = {
+    {"older", 0, HD_FLAG_SPAN, AT(older), "SPAN", "how old", .required = true}, {0}};
+static const struct hd_command keep = {.name = "keep",
+                                       .summary = "forget",
+                                       .example = "heed keep --older 9d",
+                                       .flags = keep_flags,
+                                       .options_bytes = sizeof(struct options),
+                                       .run = run};
 const struct hd_flag hd_global_flags[] = {
     {"data", 0, HD_FLAG_FOLDER, offsetof(struct hd_globals, data), "DIR", "the folder"},
     {"json", 0, HD_FLAG_SWITCH, offsetof(struct hd_globals, json), NULL, "as JSON"},
     {"help", 'h', HD_FLAG_SWITCH, offsetof(struct hd_globals, help), NULL, "help"},
     {0},
 };
-const struct hd_command *const hd_commands[] = {&feed, &train_sequence, &train_text, NULL};
+const struct hd_command *const hd_commands[] = {&feed, &train_sequence, &train_text, &keep, NULL};
 
 /* The words of a line, parted by blanks; `''` is the empty word. */
 static int split(char *line, const char *words[16])
@@ -119,6 +129,18 @@ static void test_refused(void **state)
         {"feed ann --resume=yes", "--resume: takes no value, `yes` was given"},
         {"feed ann --at 9999999999999999",
          "--at: `9999999999999999` is not a time between the years 1 and 9999"},
+        {"feed ann --older 90", "--older: `90` is not a span such as 90d, 6h, 30m or 10s"},
+        {"feed ann --older d", "--older: `d` is not a span such as 90d, 6h, 30m or 10s"},
+        {"feed ann --older 9dd", "--older: `9dd` is not a span such as 90d, 6h, 30m or 10s"},
+        {"feed ann --older -9d", "--older: `-9d` is not a span such as 90d, 6h, 30m or 10s"},
+        {"feed ann --older 1.5h", "--older: `1.5h` is not a span such as 90d, 6h, 30m or 10s"},
+        {"feed ann --older ''", "--older: `` is not a span such as 90d, 6h, 30m or 10s"},
+        {"feed ann --older 0d", "--older: 0d is not above 0 and up to 36525d"},
+        {"feed ann --older 36526d", "--older: 36526d is not above 0 and up to 36525d"},
+        {"feed ann --older 5218w", "--older: 5218w is not above 0 and up to 36525d"},
+        {"feed ann --older 99999999999999999999s",
+         "--older: 99999999999999999999s is not above 0 and up to 36525d"},
+        {"keep", "keep: --older is missing: how old"},
         {"train sequence", "train sequence: --output is missing: where"},
         {"train text --data x", "train text: there is no option --data"},
         {"--data", "--data: needs a value, DIR"},
@@ -201,6 +223,28 @@ static void test_understood(void **state)
     hd_free(call.options);
 }
 
+static void test_spans(void **state)
+{
+    static const struct {
+        const char *line;
+        heed_span ms;
+    } rows[] = {
+        {"keep --older 1s", 1000},
+        {"keep --older 30m", 1800000},
+        {"keep --older 6h", 21600000},
+        {"keep --older=90d", INT64_C(7776000000)},
+        {"keep --older 2w", INT64_C(1209600000)},
+        {"keep --older 36525d", INT64_C(3155760000000)},
+    };
+    struct hd_call call;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_true(parse(rows[i].line, &call)->older == rows[i].ms);
+        hd_free(call.options);
+    }
+}
+
 /* Asking for help is never refused for what is missing beside it. */
 static void test_help(void **state)
 {
@@ -256,7 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),    cmocka_unit_test(test_bad_time_says_why),
         cmocka_unit_test(test_understood), cmocka_unit_test(test_help),
-        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_texts),      cmocka_unit_test(test_spans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
