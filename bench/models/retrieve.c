@@ -129,10 +129,12 @@ static void histories_init(struct hd_histories *h, int64_t items)
 static void bench_retrieve(int64_t items, int64_t k)
 {
     hd_sequence *model = model_new(HEED_RECIPE_LIGR, items);
-    int64_t *topic_offset = calloc((size_t)items + 1, sizeof *topic_offset), found;
+    const int32_t **topic = calloc((size_t)items, sizeof *topic);
+    int32_t *topic_count = calloc((size_t)items, sizeof *topic_count);
+    int64_t found;
     uint8_t *out = calloc((size_t)items, 1);
     struct hd_scored *picks = calloc((size_t)k, sizeof *picks);
-    struct hd_content content = {items, topic_offset, NULL};
+    struct hd_content content = {items, topic, topic_count};
     float *scores = calloc((size_t)items, sizeof *scores);
     struct hd_histories h;
     hd_sequence_reader *reader;
@@ -140,7 +142,7 @@ static void bench_retrieve(int64_t items, int64_t k)
     hd_retrieval *r;
     double t, made, spent[ROUNDS], all[ROUNDS];
 
-    if (!topic_offset || !out || !picks || !scores)
+    if (!topic || !topic_count || !out || !picks || !scores)
         exit(1);
     histories_init(&h, items);
     must(hd_transitions_build(&h, &model->memory));
@@ -152,7 +154,7 @@ static void bench_retrieve(int64_t items, int64_t k)
     must(hd_retrieval_new(model, &content, &r));
     made = now_ms() - t;
     for (int i = 0; i < ROUNDS; i++) {
-        struct hd_question q = {h.item + (int64_t)i * EVENTS, NULL, EVENTS, 0, kept};
+        struct hd_ask q = {h.item + (int64_t)i * EVENTS, NULL, EVENTS, 0, kept};
         const float *vector;
         int64_t seen;
         /* The vector is kept from here: what is timed is one row of it, and the items. */

@@ -32,9 +32,10 @@ printf '1 apple\n42 pear\n' >"$work/log.txt"
 (cd "$work" && ./readme) | grep -q '^1 apple ' || fail "the C of README.md does not print a feed"
 
 # Commands: each line's words up to the first that is no command, and each --option of it.
-for page in README.md README.zh.md CONTRIBUTING.md docs/ARCHITECTURE.md docs/ATTENTION.md docs/IMPORT.md; do
+for page in README.md README.zh.md CONTRIBUTING.md docs/ARCHITECTURE.md docs/ATTENTION.md docs/IMPORT.md \
+    docs/OPERATING.md; do
     [ -f "$root/$page" ] || continue
-    grep -o -E '\bheed (demo|simulate|import|train|evaluate|feed|explain|attention|export|bench|help|version)[^`#|&]*' \
+    grep -o -E '\bheed (demo|simulate|import|train|evaluate|feed|explain|attention|export|erase|retain|backup|restore|check|compact|bench|help|version)[^`#|&]*' \
         "$root/$page" >"$work/lines"
     while read -r line; do
         set -- ${line#heed }

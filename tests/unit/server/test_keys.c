@@ -5,7 +5,7 @@
 #include "base/limits.h"
 #include "base/memory.h"
 #include "server/rate.h"
-#include "../scratch.h"
+#include "scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
