@@ -169,18 +169,16 @@ static heed_status retrieve(struct hd_feeding *f, int64_t want)
 
     if (!best)
         return hd_fail(HEED_E_NOMEM, "feed: no memory for %" PRId64 " items", want);
-    int64_t as_of;
     bool keeps = a->user >= 0 && f->request->at == 0 && f->request->session_count == 0 &&
                  f->visits.items == a->item;
     pthread_mutex_lock(&f->engine->lock);
     heed_status status = hd_table_take(f->engine, a->model, a->items, &f->table);
-    as_of = f->engine->kept.forgotten;
     if (status == HEED_OK && keeps)
-        f->kept = hd_kept_take(&f->engine->kept, a->model, a->user);
+        f->kept = hd_kept_take(&f->engine->kept, a->model, a->user, a->as_of);
     pthread_mutex_unlock(&f->engine->lock);
     HD_TRY(status);
     if (keeps && !f->kept)
-        HD_TRY(hd_kept_new(a->model, a->user, as_of, &f->kept));
+        HD_TRY(hd_kept_new(a->model, a->user, a->as_of, &f->kept));
     f->visits.state = f->kept ? f->kept->state : NULL;
     HD_TRY(hd_seat_take(a->model, &f->seat));
     HD_TRY(hd_retrieve(f->seat->reader, f->table->retrieval, &f->visits, f->out,

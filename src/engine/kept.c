@@ -37,7 +37,8 @@ static struct hd_kept *find(const struct hd_kept_all *all, int32_t user)
     return k;
 }
 
-struct hd_kept *hd_kept_take(struct hd_kept_all *all, const struct hd_model *model, int32_t user)
+struct hd_kept *hd_kept_take(struct hd_kept_all *all, const struct hd_model *model, int32_t user,
+                             int64_t as_of)
 {
     struct hd_kept *k = find(all, user);
 
@@ -47,7 +48,7 @@ struct hd_kept *hd_kept_take(struct hd_kept_all *all, const struct hd_model *mod
     }
     all->found++;
     unlink_kept(all, k);
-    k->as_of = all->forgotten;
+    k->as_of = as_of;
     return k;
 }
 

@@ -16,7 +16,7 @@ struct hd_kept {
     struct hd_model *model; /* that it is of; held */
     hd_sequence_state *state;
     int64_t bytes;
-    int64_t as_of; /* hd_kept_all.forgotten when it was taken out */
+    int64_t as_of; /* hd_kept_all.forgotten when the history was read that it is brought up to */
     struct hd_kept *older, *newer; /* in the order of asking */
     struct hd_kept *next;          /* in the same slot */
 };
@@ -32,9 +32,11 @@ struct hd_kept_all {
     int64_t forgotten; /* how often somebody was: what was out then does not come back */
 };
 
-/* Out of the table, NULL where there is none of this model. */
-struct hd_kept *hd_kept_take(struct hd_kept_all *all, const struct hd_model *model, int32_t user);
-/* A new one; holds the model. Needs no lock. as_of: hd_kept_all.forgotten when the history was read. */
+/* Out of the table, NULL where there is none of this model. as_of: hd_kept_all.forgotten when the
+ * history was read. */
+struct hd_kept *hd_kept_take(struct hd_kept_all *all, const struct hd_model *model, int32_t user,
+                             int64_t as_of);
+/* A new one; holds the model. Needs no lock. */
 HEED_CHECKED heed_status hd_kept_new(struct hd_model *model, int32_t user, int64_t as_of,
                                      struct hd_kept **kept);
 /* Back into the table. What does not fit any more comes out in a list by `next`, for hd_kept_free()
