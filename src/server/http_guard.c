@@ -232,8 +232,14 @@ void hd_guard_closed(hd_guard *guard, struct hd_link *link)
     pthread_mutex_unlock(&guard->lock);
 }
 
+/* In the middle of a request nothing more is owed: closing throws away what the kernel still holds for
+ * a client that does not take it. */
 static void cut_link(struct hd_link *link)
 {
+    struct linger at_once = {1, 0};
+
+    if (atomic_load(&link->busy))
+        setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     shutdown(link->fd, SHUT_RDWR);
     link->cut = true;
 }

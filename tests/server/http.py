@@ -270,6 +270,7 @@ def heads():
                         assert client.closed(), "still open"
                 except Exception as error:
                     raise AssertionError(f"{request}: {error}") from error
+    with Server("head_ms=300") as server:
         for garbage in GARBAGE:
             with Client(server) as client:
                 client.send(garbage)
