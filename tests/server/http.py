@@ -7,6 +7,7 @@
 import gzip
 import json
 import os
+import random
 import re
 import resource
 import select
@@ -566,6 +567,44 @@ def between(what, seconds, low, high):
     assert seconds is not None and low <= seconds <= high, f"{what}: {seconds}, not {low} to {high} s"
 
 
+def noise(rounds=1500):
+    """Requests with bytes changed, doubled, left out, in pieces: others get their answers as before."""
+    seed = int(os.environ.get("HEED_SEED", time.time()))
+    rng = random.Random(seed)
+    rows = [row.rsplit(None, 2)[0].encode("latin-1").decode("unicode_escape").encode("latin-1")
+            for row in HEADS.strip().split("\n")]
+    rows.append(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 99\r\n\r\n" +
+                gzip.compress(bytes(99)))
+    with Server("head_ms=200", "body_ms=200", "idle_ms=100") as server, Client(server) as other:
+        for i in range(rounds):
+            data = bytearray(rng.choice(rows))
+            for _ in range(rng.choice((0, 1, 1, 2, 5))):
+                at, what = rng.randrange(len(data) + 1), rng.randrange(4)
+                if what == 0 and data:
+                    del data[at:at + rng.randrange(1, 5)]
+                elif what == 1:
+                    data[at:at] = bytes(rng.choice(b"\0\r\n :;,%?#/\x7f\xff0") for _ in range(rng.randrange(1, 4)))
+                elif what == 2:
+                    data[at:at] = data[max(0, at - 40):at]
+                elif data:
+                    data[at % len(data)] = rng.randrange(256)
+            with Client(server) as client:
+                try:
+                    cut = rng.randrange(len(data) + 1)
+                    client.send(bytes(data[:cut]))
+                    client.send(bytes(data[cut:]))
+                    if rng.random() < 0.02:
+                        client.closed(1)
+                except OSError:
+                    pass
+            if i % 20 == 0:
+                try:
+                    same(f"among noise (HEED_SEED={seed})", other.ask("GET /repeat").status, 200)
+                except (OSError, EOFError):  # its idle time is short here too
+                    other.socket.close()
+                    other.__init__(server)
+
+
 def deadlines():
     with Server("head_ms=600", "body_ms=600", "answer_ms=600", "idle_ms=400") as server:
         between("a head in drips", drip(server, b"GET /repeat HTTP/1.1\r\nX: " + b"y" * 200, 0.05, 4), 0.5, 1.2)
@@ -772,7 +811,7 @@ def where():
 
 
 for case in (heads, limits, refused_while_sending, reuse, bodies, crowded_bodies, answers, cors, streams,
-             access_log, deadlines, crowds, leavers, stopping, tls, where):
+             access_log, noise, deadlines, crowds, leavers, stopping, tls, where):
     if WORDS and case.__name__ not in WORDS:
         continue
     began = time.time()
