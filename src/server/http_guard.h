@@ -75,6 +75,4 @@ struct hd_guard_counts {
 };
 void hd_guard_count(hd_guard *guard, struct hd_guard_counts *out);
 
-bool hd_address_loopback(const struct sockaddr *address);
-
 #endif

@@ -101,4 +101,14 @@ int hd_head_check(hd_exchange *x, const char *method, const char *version, const
 /* Whether a body follows, and how long it says it is (0: in chunks). After the check. */
 bool hd_head_body(const hd_exchange *x, uint64_t *length);
 
+/* ---- http_course.c: the library's callbacks; context: the server */
+void *hd_on_target(void *context, const char *target, struct MHD_Connection *connection);
+enum MHD_Result hd_on_request(void *context, struct MHD_Connection *connection, const char *url,
+                              const char *method, const char *version, const char *upload,
+                              size_t *upload_bytes, void **own);
+void hd_on_completed(void *context, struct MHD_Connection *connection, void **own,
+                     enum MHD_RequestTerminationCode how);
+void hd_on_connection(void *context, struct MHD_Connection *connection, void **own,
+                      enum MHD_ConnectionNotificationCode what);
+
 #endif
