@@ -2,9 +2,9 @@
  *
  * The server: libmicrohttpd's threads, started and stopped.
  *
- * Of the library's own limits it uses none but memory per connection: its timeout counts inactivity, so
- * a client who sends a byte a second stays for ever. The guard has the deadlines. http_course.c has what
- * happens to a request in between. */
+ * Of the library's own limits it uses none but memory per connection: its timeout counts
+ * inactivity, so a client who sends a byte a second stays for ever. The guard has the deadlines.
+ * http_course.c has what happens to a request in between. */
 #include "server/http_inside.h"
 
 #include "base/limits.h"
@@ -75,8 +75,9 @@ static heed_status read_pem(const char *path, bool secret, char **out)
     else if (!S_ISREG(about.st_mode) || about.st_size == 0 || about.st_size > HD_HTTP_PEM_BYTES_MAX)
         status = hd_fail(HEED_E_FORMAT, "tls: `%.200s` is no PEM file", path);
     else if (secret && (about.st_mode & (S_IROTH | S_IWOTH)))
-        status = hd_fail(HEED_E_ARG, "tls: the key `%.200s` is open to everybody (mode %03o): chmod o=",
-                         path, (unsigned)about.st_mode & 0777);
+        status = hd_fail(HEED_E_ARG,
+                         "tls: the key `%.200s` is open to everybody (mode %03o): chmod o=", path,
+                         (unsigned)about.st_mode & 0777);
     else if (!(text = hd_alloc((size_t)about.st_size + 1, 1)))
         status = hd_fail(HEED_E_NOMEM, "tls: out of memory");
     else if (read(fd, text, (size_t)about.st_size) != about.st_size)
@@ -110,7 +111,8 @@ static heed_status start_library(hd_http *http)
     int count = 0;
 
     if (http->opts.threads > 1)
-        items[count++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, http->opts.threads, NULL};
+        items[count++] =
+            (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, http->opts.threads, NULL};
     /* Later versions refuse by themselves what http_head.c looks for in this one. */
     http->heads_checked_here = strcmp(MHD_get_version(), "0.9.75") == 0;
     items[count++] = (struct MHD_OptionItem){MHD_OPTION_STRICT_FOR_CLIENT,
@@ -124,9 +126,9 @@ static heed_status start_library(hd_http *http)
     }
     items[count] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     http->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, hd_on_request, http, MHD_OPTION_NOTIFY_COMPLETED, hd_on_completed, http,
-        MHD_OPTION_NOTIFY_CONNECTION, hd_on_connection, http, MHD_OPTION_URI_LOG_CALLBACK, hd_on_target, http,
-        MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, http,
+        flags, 0, NULL, NULL, hd_on_request, http, MHD_OPTION_NOTIFY_COMPLETED, hd_on_completed,
+        http, MHD_OPTION_NOTIFY_CONNECTION, hd_on_connection, http, MHD_OPTION_URI_LOG_CALLBACK,
+        hd_on_target, http, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, http,
         /* The head twice: as it came, and where its lines lie; and what an answer's head needs. */
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, 2 * l->head_bytes + 8192,
         /* The guard counts; this one only has to be never less. */
@@ -134,7 +136,8 @@ static heed_status start_library(hd_http *http)
         MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
     if (!http->daemon)
         return hd_fail(HEED_E_IO, "http: libmicrohttpd does not start%s",
-                       http->key ? ": are the certificate and the key in PEM, and of each other?" : "");
+                       http->key ? ": are the certificate and the key in PEM, and of each other?"
+                                 : "");
     return HEED_OK;
 }
 
@@ -162,11 +165,13 @@ static heed_status prepare(hd_http *http, const struct hd_http_opts *opts)
     http->opts.cors_origin = NULL;
     fill_limits(&http->opts.limits);
     if (opts->threads < 0 || opts->threads > HD_HTTP_THREADS_MAX)
-        return hd_fail(HEED_E_ARG, "http: %d threads, not 0 to %d", opts->threads, HD_HTTP_THREADS_MAX);
+        return hd_fail(HEED_E_ARG, "http: %d threads, not 0 to %d", opts->threads,
+                       HD_HTTP_THREADS_MAX);
     if (http->opts.threads == 0) {
         long processors = sysconf(_SC_NPROCESSORS_ONLN);
-        http->opts.threads =
-            processors < 1 ? 1 : processors > HD_HTTP_THREADS_MAX ? HD_HTTP_THREADS_MAX : (int)processors;
+        http->opts.threads = processors < 1                     ? 1
+                             : processors > HD_HTTP_THREADS_MAX ? HD_HTTP_THREADS_MAX
+                                                                : (int)processors;
     }
     if (opts->cors_origin && !(http->opts.cors_origin = hd_strdup(opts->cors_origin)))
         return hd_fail(HEED_E_NOMEM, "http: out of memory");
@@ -176,11 +181,14 @@ static heed_status prepare(hd_http *http, const struct hd_http_opts *opts)
     if (getrandom(&http->id_seed, sizeof http->id_seed, 0) != sizeof http->id_seed)
         http->id_seed = (uint64_t)hd_monotonic_ns();
     HD_TRY(read_keys(http));
-    return hd_guard_open(&(struct hd_guard_opts){.listen = opts->listen, .connections = l->connections,
+    return hd_guard_open(&(struct hd_guard_opts){.listen = opts->listen,
+                                                 .connections = l->connections,
                                                  .per_address = per_address,
                                                  .spare_loopback = l->connections_per_address == 0,
-                                                 .tls = http->key != NULL, .head_ms = l->head_ms,
-                                                 .tick_ms = tick_of(l), .adopt = adopt,
+                                                 .tls = http->key != NULL,
+                                                 .head_ms = l->head_ms,
+                                                 .tick_ms = tick_of(l),
+                                                 .adopt = adopt,
                                                  .context = http},
                          &http->guard);
 }
@@ -218,8 +226,10 @@ void hd_http_count(const hd_http *http, struct hd_http_counts *out)
     struct hd_guard_counts counts;
 
     hd_guard_count(http->guard, &counts);
-    *out = (struct hd_http_counts){.connections = counts.open, .accepted = counts.accepted,
-                                   .refused = counts.refused, .cut_off = counts.cut_off,
+    *out = (struct hd_http_counts){.connections = counts.open,
+                                   .accepted = counts.accepted,
+                                   .refused = counts.refused,
+                                   .cut_off = counts.cut_off,
                                    .requests = atomic_load(&http->active),
                                    .body_bytes = (int64_t)atomic_load(&http->bodies.bytes)};
 }

@@ -69,8 +69,8 @@ static const char *body_problem(int status)
     }
 }
 
-/* The library takes an answer before the body or after it, not between: what is sent after the fault
- * is read and thrown away, up to a bound. False: past it. */
+/* The library takes an answer before the body or after it, not between: what is sent after the
+ * fault is read and thrown away, up to a bound. False: past it. */
 static bool take_body(hd_exchange *x, const char *bytes, size_t count)
 {
     x->in_bytes += count;
@@ -143,8 +143,8 @@ static enum MHD_Result settle(hd_exchange *x)
 }
 
 enum MHD_Result hd_on_request(void *context, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *upload,
-                                  size_t *upload_bytes, void **own)
+                              const char *method, const char *version, const char *upload,
+                              size_t *upload_bytes, void **own)
 {
     hd_exchange *x = *own;
 
@@ -198,19 +198,25 @@ static void unlist(hd_exchange *x)
 
 static void tell_access(hd_exchange *x, bool whole)
 {
-    static const char *const names[HD_METHODS + 1] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
-                                                      "OPTIONS", "-"};
+    static const char *const names[HD_METHODS + 1] = {"GET",   "HEAD",   "POST",    "PUT",
+                                                      "PATCH", "DELETE", "OPTIONS", "-"};
     const union MHD_ConnectionInfo *info;
-    struct hd_access access = {.method = names[x->method], .path = x->path, .peer = x->peer,
-                               .request_id = x->id, .status = x->status, .in_bytes = x->in_bytes,
-                               .out_bytes = x->out_bytes, .broken = !whole};
+    struct hd_access access = {.method = names[x->method],
+                               .path = x->path,
+                               .peer = x->peer,
+                               .request_id = x->id,
+                               .status = x->status,
+                               .in_bytes = x->in_bytes,
+                               .out_bytes = x->out_bytes,
+                               .broken = !whole};
 
     if (!x->orphan) { /* else somebody may be writing to them */
         access.route = x->route;
         access.who = x->who;
     }
     /* Some refusals are the library's own. */
-    if (!x->status && (info = MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_HTTP_STATUS)))
+    if (!x->status &&
+        (info = MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_HTTP_STATUS)))
         access.status = (int)info->http_status;
     access.took_us = (hd_monotonic_ns() - x->began_ns) / 1000;
     if (x->http->opts.access)
@@ -218,7 +224,7 @@ static void tell_access(hd_exchange *x, bool whole)
 }
 
 void hd_on_completed(void *context, struct MHD_Connection *connection, void **own,
-                         enum MHD_RequestTerminationCode how)
+                     enum MHD_RequestTerminationCode how)
 {
     hd_http *http = context;
     hd_exchange *x = *own;
@@ -233,11 +239,15 @@ void hd_on_completed(void *context, struct MHD_Connection *connection, void **ow
     atomic_store(&x->link->busy, false);
     hd_link_give(x->link, http->opts.limits.idle_ms + http->opts.limits.head_ms);
     atomic_fetch_sub(&http->active, 1);
+    /* Now, not with the last holder: a stream is held by its answer, and holds x itself. */
+    if (x->response)
+        MHD_destroy_response(x->response);
+    x->response = NULL;
     hd_exchange_release(x);
 }
 
 void hd_on_connection(void *context, struct MHD_Connection *connection, void **own,
-                          enum MHD_ConnectionNotificationCode what)
+                      enum MHD_ConnectionNotificationCode what)
 {
     hd_http *http = context;
 

@@ -29,8 +29,8 @@ struct hd_peer {
     struct hd_peer *next;
 };
 
-/* A connection that was refused while its client was sending: closing now would make the kernel answer
- * with a reset, and a reset throws away an answer that was not read yet. */
+/* A connection that was refused while its client was sending: closing now would make the kernel
+ * answer with a reset, and a reset throws away an answer that was not read yet. */
 struct drained {
     int fd;
     int64_t deadline_ns;
@@ -44,8 +44,9 @@ struct hd_guard {
     bool running;
     atomic_bool ended;
     _Atomic int64_t accepted, refused, cut_off;
-    pthread_mutex_t door; /* held while connections are taken, so that deaf means deaf; before `lock` */
-    int listener;         /* -1 once deaf */
+    pthread_mutex_t
+        door;     /* held while connections are taken, so that deaf means deaf; before `lock` */
+    int listener; /* -1 once deaf */
     pthread_mutex_t lock; /* guards all below */
     struct hd_link **by_fd;
     int fds;
@@ -157,7 +158,8 @@ struct hd_link *hd_guard_opened(hd_guard *guard, int fd)
     return link;
 }
 
-/* Its answer was sent and it is about to be closed: a second descriptor keeps the connection alive. */
+/* Its answer was sent and it is about to be closed: a second descriptor keeps the connection alive.
+ */
 static void keep_draining(hd_guard *guard, const struct hd_link *link)
 {
     int unread = 0, fd;
@@ -181,8 +183,8 @@ void hd_guard_closed(hd_guard *guard, struct hd_link *link)
     pthread_mutex_unlock(&guard->lock);
 }
 
-/* In the middle of a request nothing more is owed: closing throws away what the kernel still holds for
- * a client that does not take it. */
+/* In the middle of a request nothing more is owed: closing throws away what the kernel still holds
+ * for a client that does not take it. */
 static void cut_link(struct hd_link *link)
 {
     struct linger at_once = {1, 0};
@@ -212,8 +214,9 @@ static void enforce_deadlines(hd_guard *guard)
     pthread_mutex_lock(&guard->lock);
     crowded = guard->open >= guard->opts.connections - guard->opts.connections / 8;
     for (struct hd_link *link = guard->links; link; link = link->next) {
-        bool busy = atomic_load(&link->busy), silent = crowded && !busy &&
-                    atomic_load(&link->since_ns) + HD_HTTP_CROWDED_MS * INT64_C(1000000) <= now;
+        bool busy = atomic_load(&link->busy),
+             silent = crowded && !busy &&
+                      atomic_load(&link->since_ns) + HD_HTTP_CROWDED_MS * INT64_C(1000000) <= now;
         if (!link->opened || link->cut || (!silent && atomic_load(&link->deadline_ns) > now))
             continue;
         cut_link(link);
@@ -330,8 +333,8 @@ static void *guard_thread(void *argument)
 
 /* ---- opening and closing */
 
-/* Raises the soft limit of descriptors to the hard one, as each connection takes one, and returns it.
- * It is the process's own and is not lowered again. */
+/* Raises the soft limit of descriptors to the hard one, as each connection takes one, and returns
+ * it. It is the process's own and is not lowered again. */
 static int raise_descriptors(void)
 {
     struct rlimit limit;
@@ -356,9 +359,9 @@ heed_status hd_guard_open(const struct hd_guard_opts *opts, hd_guard **out)
     guard->seed = hd_mix64((uint64_t)hd_monotonic_ns() ^ (uintptr_t)guard);
     guard->fds = raise_descriptors();
     if (guard->opts.connections > guard->fds - HD_HTTP_DESCRIPTORS_KEPT)
-        guard->opts.connections =
-            guard->fds > 2 * HD_HTTP_DESCRIPTORS_KEPT ? guard->fds - HD_HTTP_DESCRIPTORS_KEPT
-                                                      : guard->fds / 2;
+        guard->opts.connections = guard->fds > 2 * HD_HTTP_DESCRIPTORS_KEPT
+                                      ? guard->fds - HD_HTTP_DESCRIPTORS_KEPT
+                                      : guard->fds / 2;
     pthread_mutex_init(&guard->lock, NULL);
     pthread_mutex_init(&guard->door, NULL);
     status = hd_listen_open(opts->listen, &guard->listener, &guard->port);

@@ -77,8 +77,8 @@ static int listen_on(const struct addrinfo *info)
     return -1;
 }
 
-/* Of all addresses the IPv6 one, which takes IPv4 too; of a name's the IPv4 one, which whoever writes
- * `localhost` means more often. */
+/* Of all addresses the IPv6 one, which takes IPv4 too; of a name's the IPv4 one, which whoever
+ * writes `localhost` means more often. */
 static int listen_on_best(const struct addrinfo *found, int preferred)
 {
     int fd = -1;
@@ -94,8 +94,10 @@ static int listen_on_best(const struct addrinfo *found, int preferred)
 
 heed_status hd_listen_open(const char *where, int *listener, int *port)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
+                    *found;
     struct sockaddr_storage bound;
     socklen_t bytes = sizeof bound;
     struct hd_listen address;

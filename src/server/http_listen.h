@@ -13,8 +13,8 @@
 HEED_CHECKED heed_status hd_listen_open(const char *where, int *listener, int *port);
 
 bool hd_address_loopback(const struct sockaddr *address);
-/* What connections are counted by: an IPv4 address, or the first 64 bits of an IPv6 one, which is what
- * one household or machine is given. */
+/* What connections are counted by: an IPv4 address, or the first 64 bits of an IPv6 one, which is
+ * what one household or machine is given. */
 void hd_address_key(const struct sockaddr *address, uint8_t key[16]);
 void hd_address_text(const struct sockaddr *address, char text[INET6_ADDRSTRLEN]);
 
