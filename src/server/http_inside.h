@@ -20,15 +20,13 @@ struct hd_http {
     struct MHD_Daemon *daemon;
     hd_guard *guard;
     char *certificate, *key; /* PEM */
-    bool
-        heads_checked_here; /* by a copy of the library's layout of a head: known for its version */
+    bool heads_checked_here; /* http_head.c knows how this version of the library lays heads out */
     struct hd_bodies bodies;
     uint64_t id_seed;
     _Atomic uint64_t id_count;
     atomic_bool stopping; /* answers say that the connection ends */
     _Atomic int active;   /* exchanges that the library still works on */
-    _Atomic int
-        holders; /* exchanges that exist, and who started the server: the last one frees it */
+    _Atomic int holders;  /* exchanges that exist, and who started it: the last one frees it */
     pthread_mutex_t lock; /* guards all below; before an exchange's */
     bool ending;          /* nobody waits for anybody any more */
     hd_exchange *waiting; /* suspended */
