@@ -40,11 +40,12 @@ heed_status hd_write_end(heed_engine *engine, hd_store *store, heed_status statu
     return status;
 }
 
-/* For the lead: what the engine keeps of users in memory comes with the live path. */
 void hd_engine_forget_user(heed_engine *engine, int32_t user)
 {
-    (void)engine;
-    (void)user;
+    pthread_mutex_lock(&engine->lock);
+    struct hd_kept *kept = hd_kept_forget(&engine->kept, user);
+    pthread_mutex_unlock(&engine->lock);
+    hd_kept_free(kept);
 }
 
 /* An id that no user can have is of nobody. */

@@ -30,6 +30,7 @@ struct hd_feeding {
     float log_mass;       /* of all probabilities it gave: scores are after it */
     struct hd_seat *seat;
     struct hd_table *table;
+    struct hd_kept *kept; /* what is kept of this reader, while it is asked with; or NULL */
     struct hd_popular *popular;
 
     int64_t count;      /* diversify: the first of the picks that make the page */
