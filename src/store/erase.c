@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define BATCH_USERS 1024 /* whose old events are looked for at once, without the writers' lock */
 #define BATCH_EVENTS 5000 /* removed in one transaction: some tens of milliseconds */
@@ -175,8 +176,10 @@ heed_status hd_store_retain(hd_store *store, uint32_t kinds, heed_time before, i
     HD_TRY(hd_store_overwrite_freed(store));
     do {
         HD_TRY(old_users(store, from, kinds, before, user, &count));
-        for (int next = 0; next < count;)
+        for (int next = 0; next < count;) {
             HD_TRY(remove_batch(store, user, count, &next, kinds, before, removed));
+            usleep(2 * STORE_LOCK_POLL_US); /* the lock is not fair: others get it now, or never */
+        }
         if (count > 0)
             from = user[count - 1] + 1;
     } while (count == BATCH_USERS);

@@ -12,6 +12,7 @@
 #include <sqlite3.h>
 
 #define STORE_APPLICATION_ID 1214603588 /* "HeeD": what file(1) and we know a heed.db by */
+#define STORE_LOCK_POLL_US 10000 /* how often whoever waits for the lock asks for it */
 #define HD_ERASED_MARK '\x01' /* what the id of an erased user begins with: no id that comes in can */
 
 /* An event with the ids that it names. The event comes first whatever the planner thinks: it alone

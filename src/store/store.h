@@ -138,7 +138,7 @@ struct hd_user_row {
     unsigned consent;
 };
 /* In a transaction; replaces what was said before. *changed: false where nothing is new. A consent
- * that is withdrawn touches the users. */
+ * that is given or withdrawn touches the users. */
 HEED_CHECKED heed_status hd_store_put_user(hd_store *store, int32_t user,
                                            const struct hd_user_row *row, bool *changed);
 /* Texts go into the arena. HEED_E_NOTFOUND where there is no such number. */

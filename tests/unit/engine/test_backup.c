@@ -114,6 +114,8 @@ static void test_refused(void **state)
     assert_int_equal(access(in(w, "back"), F_OK), -1); /* nothing half made */
 
     world_fill(w);
+    assert_status(heed_restore(w->data, in(w, "back")), HEED_E_STATE);
+    assert_says("is a data folder in use, not a backup");
     assert_status(heed_engine_backup(w->engine, in(w, "copy"), NULL), HEED_OK);
     snprintf(path, sizeof path, "%s", in(w, "copy/heed.db"));
     FILE *f = fopen(path, "r+b"); /* a page in the middle is overwritten */
