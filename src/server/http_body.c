@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * zlib and zstd on bodies, piece by piece: the bound is looked at after each piece, so that a
+ * bomb is stopped where it passes it. */
 #include "server/http_body.h"
 
 #include "base/limits.h"

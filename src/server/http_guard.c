@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The door's thread, its list of who is in, and what it does with each when a deadline passes. */
 #define _GNU_SOURCE /* accept4 */
 #include "server/http_guard.h"
 

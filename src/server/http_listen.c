@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * getaddrinfo() and sockets, once at the start. */
 #include "server/http_listen.h"
 
 #include "server/http.h"
