@@ -177,7 +177,7 @@ static void bench_retrieve(int64_t items, int64_t k)
     hd_sequence_reader_free(reader);
     hd_sequence_free(model);
     free((void *)(uintptr_t)h.offset), free((void *)(uintptr_t)h.item);
-    free(topic_offset), free(out), free(picks), free(scores);
+    free(topic), free(topic_count), free(out), free(picks), free(scores);
 }
 
 int main(void)

@@ -22,7 +22,7 @@ enum hd_flag_kind {
     HD_FLAG_SEED,   /* uint64_t, also in hexadecimal */
     HD_FLAG_NUMBER, /* double, finite */
     HD_FLAG_TIME,   /* heed_time: RFC 3339, or milliseconds since 1970 */
-    HD_FLAG_SPAN,   /* heed_span, above 0: a whole number and s, m, h, d or w: 90d, 6h, 30m */
+    HD_FLAG_SPAN,   /* heed_span, above 0: a whole number and s, m, h, d, w or y: 90d, 6h, 30m */
     HD_FLAG_WORDS,  /* struct hd_words: all that is left; arguments only, the last of them */
 };
 
@@ -97,6 +97,9 @@ HEED_CHECKED heed_status hd_parse(const char *const *words, int count, struct hd
 HEED_CHECKED heed_status hd_find_command(const char *const *words, int count, struct hd_call *call);
 /* Does the command understand this option of the program? NULL: every one. */
 bool hd_flag_used(const struct hd_command *command, const struct hd_flag *global);
+/* What a HD_FLAG_SPAN takes, where it is part of a value. shown begins the complaint. */
+HEED_CHECKED heed_status hd_parse_span(const char *shown, const char *text, size_t bytes,
+                                       heed_span *out);
 /* The command of that name, or NULL. */
 const struct hd_command *hd_command_find(const char *name);
 /* Is name the first words of some command's, such as "train" of "train sequence"? */

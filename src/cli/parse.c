@@ -214,24 +214,27 @@ static heed_status set_time(const char *shown, const char *text, heed_time *out)
     return HEED_OK;
 }
 
-static heed_status set_span(const char *shown, const char *text, heed_span *out)
+heed_status hd_parse_span(const char *shown, const char *text, size_t bytes, heed_span *out)
 {
     static const struct {
         char letter;
         int64_t seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+    } units[] = {{'s', 1},     {'m', 60},     {'h', 3600},
+                 {'d', 86400}, {'w', 604800}, {'y', 31557600}}; /* 365.25 days */
     int64_t count = 0, seconds_max = INT64_C(86400) * HD_SPAN_DAYS_MAX;
     size_t i = 0, u = 0, units_count = sizeof units / sizeof *units;
+    int length = bytes < 80 ? (int)bytes : 80;
 
-    for (; text[i] >= '0' && text[i] <= '9'; i++)
+    for (; i < bytes && text[i] >= '0' && text[i] <= '9'; i++)
         if (count <= seconds_max)
             count = count * 10 + (text[i] - '0');
-    while (u < units_count && units[u].letter != text[i])
+    while (i < bytes && u < units_count && units[u].letter != text[i])
         u++;
-    if (i == 0 || u == units_count || text[i + 1])
-        return bad_value(shown, text, "a span such as 90d, 6h, 30m or 10s");
+    if (i == 0 || i + 1 != bytes || u == units_count)
+        return hd_fail(HEED_E_ARG, "%s: `%.*s` is not a span such as 90d, 6h, 30m or 10s", shown,
+                       length, text);
     if (count == 0 || count > seconds_max / units[u].seconds)
-        return hd_fail(HEED_E_ARG, "%s: %.80s is not above 0 and up to %dd", shown, text,
+        return hd_fail(HEED_E_ARG, "%s: %.*s is not above 0 and up to %dd", shown, length, text,
                        HD_SPAN_DAYS_MAX);
     *out = count * units[u].seconds * 1000;
     return HEED_OK;
@@ -273,7 +276,7 @@ static heed_status set_value(const struct hd_flag *flag, const char *shown, cons
     case HD_FLAG_TIME:
         return set_time(shown, text, at);
     case HD_FLAG_SPAN:
-        return set_span(shown, text, at);
+        return hd_parse_span(shown, text, strlen(text), at);
     case HD_FLAG_WORDS:
         break; /* taken by the caller */
     }

@@ -48,36 +48,21 @@ static const struct hd_flag serve_flags[] = {
 
 /* ---- values with units */
 
-/* A whole number and a unit of `units`, the letters' places being those of `worth`. */
-static heed_status parse_unit(const char *shown, const char *text, size_t bytes, const char *units,
-                              const int64_t *worth, int64_t *out)
+/* A whole number and K, M or G, of 2^10, 2^20, 2^30 bytes. */
+static heed_status parse_size(const char *shown, const char *text, int64_t *out)
 {
+    static const char units[] = "KMG";
     int64_t value = 0;
     size_t i = 0;
 
-    for (; i < bytes && text[i] >= '0' && text[i] <= '9' && value < INT64_C(1000000000); i++)
+    for (; text[i] >= '0' && text[i] <= '9' && value < INT64_C(1000000000); i++)
         value = value * 10 + (text[i] - '0');
-    const char *unit = i > 0 && i + 1 == bytes ? strchr(units, text[i]) : NULL;
-    if (!unit || !*unit || value == 0 || value > INT64_MAX / worth[unit - units])
-        return hd_fail(HEED_E_ARG, "%s: `%.*s` is not a number and one of %s", shown,
-                       (int)(bytes < 80 ? bytes : 80), text, units);
-    *out = value * worth[unit - units];
+    const char *unit = i > 0 && text[i] && !text[i + 1] ? strchr(units, text[i]) : NULL;
+    int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+    if (!unit || value == 0 || value > INT64_MAX >> shift)
+        return hd_fail(HEED_E_ARG, "%s: `%.80s` is not a number and one of %s", shown, text, units);
+    *out = value << shift;
     return HEED_OK;
-}
-
-static heed_status parse_size(const char *shown, const char *text, int64_t *out)
-{
-    static const int64_t worth[] = {INT64_C(1) << 10, INT64_C(1) << 20, INT64_C(1) << 30};
-
-    return parse_unit(shown, text, strlen(text), "KMG", worth, out);
-}
-
-static heed_status parse_age(const char *shown, const char *text, size_t bytes, heed_span *out)
-{
-    static const int64_t worth[] = {1000, 60000, 3600000, 86400000, 7 * INT64_C(86400000),
-                                    INT64_C(31557600000)};
-
-    return parse_unit(shown, text, bytes, "smhdwy", worth, out);
 }
 
 static heed_status parse_train(const char *text, heed_span *every)
@@ -87,7 +72,7 @@ static heed_status parse_train(const char *text, heed_span *every)
     if (strncmp(text, prefix, sizeof prefix - 1) != 0)
         return hd_fail(HEED_E_ARG, "--train: `%.80s` is not every=AGE, such as every=6h", text);
     text += sizeof prefix - 1;
-    HD_TRY(parse_age("--train", text, strlen(text), every));
+    HD_TRY(hd_parse_span("--train", text, strlen(text), every));
     if (*every < 60000)
         return hd_fail(HEED_E_ARG, "--train: less than a minute");
     return HEED_OK;
@@ -106,7 +91,7 @@ static heed_status parse_retain(const char *text, struct hd_jobs_opts *jobs)
         memcpy(rule->kind, text, kind);
         if (strcmp(rule->kind, "all") == 0)
             rule->kind[0] = '\0';
-        HD_TRY(parse_age("--retain", text + kind + 1, bytes - kind - 1, &rule->age));
+        HD_TRY(hd_parse_span("--retain", text + kind + 1, bytes - kind - 1, &rule->age));
         text += bytes + (text[bytes] == ',');
     }
     return HEED_OK;

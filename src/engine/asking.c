@@ -190,6 +190,7 @@ heed_status hd_asking_init(struct hd_asking *asking, heed_engine *engine, const 
     }
     if (status == HEED_OK)
         status = read_user(&a, engine, user, opts, arena);
+    a.as_of = engine->kept.forgotten;
     a.model_now = clock_of_model(&a, engine->model_until);
     hd_engine_unlock(engine);
     *asking = a;

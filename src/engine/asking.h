@@ -14,6 +14,7 @@ struct hd_asking {
     heed_time now;
     heed_time model_now; /* the same, for the model; see asking.c */
     int32_t user;        /* -1: not known */
+    int64_t as_of;       /* hd_kept_all.forgotten then */
     unsigned consent;    /* HD_CONSENT_...; of an unknown user the ordinary ones */
     /* Visits up to now, oldest first, of items that the model knows (all, where there is no model);
      * none of a user who does not want to be shown what they lead to, but for the session's. */

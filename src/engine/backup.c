@@ -229,6 +229,21 @@ static heed_status need_no_store(const char *folder)
     return status;
 }
 
+/* A data folder that is in use is none: what its log holds would be lost. */
+static heed_status need_no_log(const char *backup)
+{
+    char *path = hd_join_path(backup, "heed.db-wal");
+    heed_status status = path ? HEED_OK : hd_fail(HEED_E_NOMEM, "restore: no memory");
+    struct stat st;
+
+    if (path && stat(path, &st) == 0 && st.st_size > 0)
+        status = hd_fail(HEED_E_STATE, "%s: is a data folder in use, not a backup: `heed backup` "
+                                       "makes one of it",
+                         backup);
+    hd_free(path);
+    return status;
+}
+
 /* The database comes last and with one rename: before it there is no store in the folder. */
 static heed_status restore_to(const char *backup, const char *from, const char *folder)
 {
@@ -261,6 +276,8 @@ heed_status heed_restore(const char *backup, const char *folder)
         return hd_fail(HEED_E_ARG, "restore: no folder was given");
     char *from = hd_join_path(backup, "heed.db");
     heed_status status = from ? need_no_store(folder) : hd_fail(HEED_E_NOMEM, "restore: no memory");
+    if (status == HEED_OK)
+        status = need_no_log(backup);
     if (status == HEED_OK)
         status = hd_store_copy_check(from);
     if (status == HEED_OK)

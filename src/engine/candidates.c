@@ -154,7 +154,7 @@ static heed_status score_added(struct hd_feeding *f, int64_t first)
     HD_TRY(hd_retrieve_score(f->seat->reader, f->table->retrieval, item, n, score));
     for (int64_t i = 0; i < n; i++)
         f->picks[first + i].score =
-            score[i] + (float)(f->picks[first + i].source == HD_SOURCE_TRENDING ? ALLOW_TRENDING : 0);
+            score[i] - f->log_mass + (float)(f->picks[first + i].source == HD_SOURCE_TRENDING ? ALLOW_TRENDING : 0);
     return HEED_OK;
 }
 
@@ -169,15 +169,23 @@ static heed_status retrieve(struct hd_feeding *f, int64_t want)
 
     if (!best)
         return hd_fail(HEED_E_NOMEM, "feed: no memory for %" PRId64 " items", want);
+    bool keeps = a->user >= 0 && f->request->at == 0 && f->request->session_count == 0 &&
+                 f->visits.items == a->item;
     pthread_mutex_lock(&f->engine->lock);
     heed_status status = hd_table_take(f->engine, a->model, a->items, &f->table);
+    if (status == HEED_OK && keeps)
+        f->kept = hd_kept_take(&f->engine->kept, a->model, a->user, a->as_of);
     pthread_mutex_unlock(&f->engine->lock);
     HD_TRY(status);
+    if (keeps && !f->kept)
+        HD_TRY(hd_kept_new(a->model, a->user, a->as_of, &f->kept));
+    f->visits.state = f->kept ? f->kept->state : NULL;
     HD_TRY(hd_seat_take(a->model, &f->seat));
     HD_TRY(hd_retrieve(f->seat->reader, f->table->retrieval, &f->visits, f->out,
                        a->items->catalogue.items, want, best, &found));
+    f->log_mass = (float)log(hd_retrieve_mass(f->seat->reader));
     for (int64_t i = 0; i < found; i++)
-        f->picks[i] = (struct hd_pick){.item = best[i].item, .score = best[i].score};
+        f->picks[i] = (struct hd_pick){.item = best[i].item, .score = best[i].score - f->log_mass};
     f->pool = found;
     return HEED_OK;
 }
@@ -189,7 +197,7 @@ static heed_status by_model(struct hd_feeding *f, int64_t want)
 
     f->policy = "sequence";
     f->diversity = DIVERSITY_SEQUENCE;
-    f->visits = (struct hd_ask){a->item, a->time, a->count, a->model_now};
+    f->visits = (struct hd_ask){a->item, a->time, a->count, a->model_now, NULL};
     HD_TRY(retrieve(f, want));
     int64_t own = f->pool;
     HD_TRY(add_followed(f));
@@ -269,7 +277,7 @@ static heed_status by_likeness(struct hd_feeding *f, int64_t want)
     f->policy = "similar";
     f->diversity = DIVERSITY_SEQUENCE;
     if (a->model && *item < a->model->config->items) {
-        f->visits = (struct hd_ask){item, NULL, 1, a->model_now};
+        f->visits = (struct hd_ask){item, NULL, 1, a->model_now, NULL};
         HD_TRY(retrieve(f, want));
         f->visits.count = 0; /* reasons would only say: because of the item itself */
         mark_source(f, HD_SOURCE_SIMILAR);
@@ -311,6 +319,14 @@ heed_status hd_feed_candidates(struct hd_feeding *f)
 
 void hd_feed_candidates_clear(struct hd_feeding *f)
 {
+    struct hd_kept *out = NULL;
+
+    if (f->kept) {
+        pthread_mutex_lock(&f->engine->lock);
+        out = hd_kept_put(&f->engine->kept, f->kept);
+        pthread_mutex_unlock(&f->engine->lock);
+    }
+    hd_kept_free(out);
     if (f->seat)
         hd_seat_return(f->asking.model, f->seat);
     hd_table_drop(f->table);

@@ -47,11 +47,10 @@ static heed_status lock_file(const char *name, int fd, int how)
     return HEED_OK;
 }
 
-/* Opens the file of that name and locks it. *fd -1: there is none. */
-static heed_status open_locked(int dir, const char *name, int flags, int how, int *out)
+/* Opens the file of that name and locks it; *st: as it is then. *fd -1: there is none. */
+static heed_status open_locked(int dir, const char *name, int flags, int how, int *out,
+                               struct stat *st)
 {
-    struct stat st;
-
     for (;;) {
         int fd = openat(dir, name, flags | O_CLOEXEC, 0666);
         if (fd < 0 && errno == ENOENT) {
@@ -61,7 +60,7 @@ static heed_status open_locked(int dir, const char *name, int flags, int how, in
         if (fd < 0)
             return cannot(name, "be opened");
         heed_status status = lock_file(name, fd, how);
-        if (status == HEED_OK && is_current(dir, name, fd, &st)) {
+        if (status == HEED_OK && is_current(dir, name, fd, st)) {
             *out = fd;
             return HEED_OK;
         }
@@ -87,9 +86,9 @@ static heed_status turn_over(int dir, int64_t bytes_max)
     struct stat st;
     int fd;
 
-    HD_TRY(open_locked(dir, HD_DECISION_FILE, O_WRONLY | O_APPEND, LOCK_EX, &fd));
+    HD_TRY(open_locked(dir, HD_DECISION_FILE, O_WRONLY | O_APPEND, LOCK_EX, &fd, &st));
     heed_status status = HEED_OK;
-    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size >= bytes_max &&
+    if (fd >= 0 && st.st_size >= bytes_max &&
         renameat(dir, HD_DECISION_FILE, dir, HD_DECISION_OLD_FILE) != 0)
         status = cannot(HD_DECISION_FILE, "be renamed");
     close_file(fd);
@@ -114,14 +113,15 @@ heed_status hd_decisions_open(const char *folder, int *out)
 
 heed_status hd_decisions_append(int dir, const char *line, size_t bytes, int64_t bytes_max)
 {
-    struct stat st = {0};
+    struct stat st;
     int fd;
 
-    HD_TRY(open_locked(dir, HD_DECISION_FILE, O_WRONLY | O_CREAT | O_APPEND, LOCK_SH, &fd));
+    HD_TRY(open_locked(dir, HD_DECISION_FILE, O_WRONLY | O_CREAT | O_APPEND, LOCK_SH, &fd, &st));
     heed_status status = write_line(fd, line, bytes);
-    bool full = fstat(fd, &st) == 0 && st.st_size >= bytes_max;
     close_file(fd);
-    return status == HEED_OK && full ? turn_over(dir, bytes_max) : status;
+    if (status == HEED_OK && st.st_size + (int64_t)bytes >= bytes_max)
+        status = turn_over(dir, bytes_max);
+    return status;
 }
 
 /* ---- looking for a user's lines */
@@ -366,7 +366,7 @@ static heed_status finish(struct rewriting *r, bool *moved)
     struct stat st;
     int gate;
 
-    HD_TRY(open_locked(r->dir, HD_DECISION_FILE, O_RDWR | O_CREAT, LOCK_EX, &gate));
+    HD_TRY(open_locked(r->dir, HD_DECISION_FILE, O_RDWR | O_CREAT, LOCK_EX, &gate, &st));
     *moved = !is_current(r->dir, r->from.name, r->from.fd, &st);
     heed_status status = *moved ? HEED_OK : copy_others(r, true);
     if (status == HEED_OK && !*moved &&

@@ -83,7 +83,7 @@ heed_status heed_engine_open(const char *folder, const heed_engine_opts *opts, h
     engine->decisions = -1;
     engine->items_changes = engine->silent_changes = -1;
     engine->threads = opts->threads;
-    engine->memory_bytes = opts->memory_bytes ? opts->memory_bytes : MEMORY_BYTES_DEFAULT;
+    engine->kept.most = opts->memory_bytes ? opts->memory_bytes : MEMORY_BYTES_DEFAULT;
     engine->discreet = opts->discreet;
     engine->clock = opts->clock;
     engine->log = opts->log;
@@ -108,6 +108,7 @@ void heed_engine_close(heed_engine *engine)
     while (engine->desks > 0)
         hd_arena_free(engine->desk[--engine->desks]);
     hd_engine_settle(engine);
+    hd_kept_clear(&engine->kept);
     hd_table_drop(engine->table);
     hd_model_drop(engine->model);
     hd_popular_drop(engine->popular);

@@ -20,31 +20,32 @@ heed_status hd_write_begin(heed_engine *engine, hd_store **out)
 {
     hd_store *store = NULL;
 
-    HD_TRY(hd_open_beside(engine, &store));
-    heed_status status = hd_store_begin(store);
-    if (status != HEED_OK) {
-        hd_store_close(store);
-        return status;
-    }
-    *out = store;
-    return HEED_OK;
+    pthread_mutex_lock(&engine->write_lock);
+    heed_status status = hd_engine_writer(engine, &store);
+    if (status == HEED_OK)
+        status = hd_store_begin(store);
+    if (status != HEED_OK)
+        pthread_mutex_unlock(&engine->write_lock);
+    else
+        *out = store;
+    return status;
 }
 
 heed_status hd_write_end(heed_engine *engine, hd_store *store, heed_status status)
 {
-    (void)engine;
     if (status == HEED_OK)
         status = hd_store_commit(store);
     hd_store_rollback(store);
-    hd_store_close(store);
+    pthread_mutex_unlock(&engine->write_lock);
     return status;
 }
 
-/* For the lead: what the engine keeps of users in memory comes with the live path. */
 void hd_engine_forget_user(heed_engine *engine, int32_t user)
 {
-    (void)engine;
-    (void)user;
+    pthread_mutex_lock(&engine->lock);
+    struct hd_kept *kept = hd_kept_forget(&engine->kept, user);
+    pthread_mutex_unlock(&engine->lock);
+    hd_kept_free(kept);
 }
 
 /* An id that no user can have is of nobody. */

@@ -27,8 +27,10 @@ struct hd_feeding {
     struct hd_pick *picks; /* pool, best first */
     int64_t pool;
     struct hd_ask visits; /* what the model was asked with; count 0: it was not asked */
+    float log_mass;       /* of all probabilities it gave: scores are after it */
     struct hd_seat *seat;
     struct hd_table *table;
+    struct hd_kept *kept; /* what is kept of this reader, while it is asked with; or NULL */
     struct hd_popular *popular;
 
     int64_t count;      /* diversify: the first of the picks that make the page */

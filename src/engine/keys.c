@@ -4,6 +4,7 @@
 #include "acquire/fields.h"
 #include "base/time.h"
 #include "engine/state.h"
+#include "engine/keep.h"
 #include "engine/text.h"
 #include "heed/operate.h"
 #include "store/keys.h"
@@ -24,21 +25,14 @@ const char *heed_role_name(heed_role role)
     return (unsigned)role < HEED_ROLES ? role_names[role] : NULL;
 }
 
-/* One short transaction under the engine's lock. */
+/* One short transaction. */
 static heed_status transact(heed_engine *engine, heed_status (*put)(hd_store *store, void *what),
                             void *what)
 {
-    pthread_mutex_lock(&engine->lock);
-    heed_status status = hd_store_begin(engine->store);
-    if (status == HEED_OK) {
-        status = put(engine->store, what);
-        if (status == HEED_OK)
-            status = hd_store_commit(engine->store);
-        else
-            hd_store_rollback(engine->store);
-    }
-    pthread_mutex_unlock(&engine->lock);
-    return status;
+    hd_store *store;
+
+    HD_TRY(hd_write_begin(engine, &store));
+    return hd_write_end(engine, store, put(store, what));
 }
 
 /* ---- keys */

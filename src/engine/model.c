@@ -48,6 +48,16 @@ static heed_status model_load(heed_engine *engine, const char *path, struct hd_m
     return HEED_OK;
 }
 
+/* What was made of the old model goes with it, but for what requests under way still hold. */
+static void replace(heed_engine *engine, struct hd_model *fresh)
+{
+    hd_kept_free(hd_kept_forget(&engine->kept, -1));
+    hd_table_drop(engine->table);
+    engine->table = NULL;
+    hd_model_drop(engine->model);
+    engine->model = fresh;
+}
+
 /* A file that cannot be used is remembered too, so that it is not tried again at each request. */
 static heed_status refresh(heed_engine *engine)
 {
@@ -58,8 +68,7 @@ static heed_status refresh(heed_engine *engine)
         return hd_fail(HEED_E_NOMEM, "model: no memory");
     if (stat(path, &now) != 0) {
         now = (struct stat){0};
-        hd_model_drop(engine->model);
-        engine->model = NULL;
+        replace(engine, NULL);
         engine->model_stat = now;
         snprintf(engine->model_trouble, sizeof engine->model_trouble, "%s",
                  errno == ENOENT ? "no model has been trained yet" : strerror(errno));
@@ -75,8 +84,7 @@ static heed_status refresh(heed_engine *engine)
                      "the model cannot be used: %s", heed_error_message());
             engine->model_news = true;
         }
-        hd_model_drop(engine->model);
-        engine->model = fresh;
+        replace(engine, fresh);
         engine->model_stat = now;
     }
     hd_free(path);

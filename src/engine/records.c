@@ -321,37 +321,49 @@ heed_status heed_engine_export(heed_engine *engine, heed_record what, const heed
 
 /* ---- away */
 
-static heed_status forget_item(hd_store *store, const char *id)
+/* An item that says nothing but that it is hidden, taken in as any other: so what is kept in memory
+ * follows. */
+static heed_status forget_item(heed_engine *engine, const char *id)
 {
-    struct hd_item_row nothing = {.hidden = true};
+    struct hd_json_writer json = {0};
+    heed_ingest piece = {.what = HEED_RECORD_ITEM, .document = true};
     int32_t number = -1;
-    bool changed;
 
-    HD_TRY(hd_store_look_up_item(store, id, &number));
+    pthread_mutex_lock(&engine->lock);
+    heed_status status = hd_store_look_up_item(engine->store, id, &number);
+    pthread_mutex_unlock(&engine->lock);
+    HD_TRY(status);
     if (number < 0)
         return not_found(HEED_RECORD_ITEM, id);
-    return hd_store_put_item(store, number, &nothing, NULL, &changed);
+    hd_json_begin_object(&json, NULL);
+    hd_json_put_text(&json, "id", id);
+    hd_json_put_bool(&json, "hidden", true);
+    hd_json_end(&json);
+    status = hd_json_finish(&json, &piece.text, &piece.bytes);
+    if (status == HEED_OK)
+        status = heed_engine_ingest(engine, &piece, 1);
+    hd_json_clear(&json);
+    return status;
 }
 
-static heed_status forget_event(hd_store *store, const char *id)
+static heed_status forget_event(heed_engine *engine, const char *id)
 {
-    heed_status status = hd_store_remove_event(store, id);
+    hd_store *store = NULL;
 
+    HD_TRY(hd_write_begin(engine, &store));
+    heed_status status = hd_store_overwrite_freed(store);
+    if (status == HEED_OK)
+        status = hd_store_remove_event(store, id);
+    status = hd_write_end(engine, store, status);
     return status == HEED_E_NOTFOUND ? not_found(HEED_RECORD_EVENT, id) : status;
 }
 
 heed_status heed_engine_remove(heed_engine *engine, heed_record what, const char *id)
 {
-    hd_store *store = NULL;
-
     HD_TRY(check_record(what));
     if (!id)
         return hd_fail(HEED_E_ARG, "records: no id was given");
     if (what == HEED_RECORD_USER)
         return hd_fail(HEED_E_ARG, "user: a user is erased, not removed");
-    HD_TRY(hd_write_begin(engine, &store));
-    heed_status status = hd_store_overwrite_freed(store);
-    if (status == HEED_OK)
-        status = what == HEED_RECORD_ITEM ? forget_item(store, id) : forget_event(store, id);
-    return hd_write_end(engine, store, status);
+    return what == HEED_RECORD_ITEM ? forget_item(engine, id) : forget_event(engine, id);
 }

@@ -16,6 +16,7 @@
 #include "allocate/feed.h"
 #include "base/memory.h"
 #include "heed/engine.h"
+#include "engine/kept.h"
 #include "models/histories.h"
 #include "models/retrieve.h"
 #include "models/sequence.h"
@@ -92,7 +93,6 @@ struct hd_model {
 struct heed_engine {
     char *folder;
     int threads;
-    int64_t memory_bytes;
     bool discreet;
     heed_clock clock;
     heed_log log;
@@ -117,6 +117,7 @@ struct heed_engine {
     struct hd_model *model; /* of the file that model_stat describes */
     struct stat model_stat;
     struct hd_table *table; /* the last that was made, or NULL */
+    struct hd_kept_all kept; /* what the model has worked out of readers */
     heed_time
         model_until; /* of the latest event it learned from, at the version below; 0: unknown */
     uint64_t model_until_version;

@@ -5,7 +5,7 @@
  * takes; a lock file keeps a second training away. The new model is there with one rename. */
 #include "base/pool.h"
 #include "base/time.h"
-#include "engine/state.h"
+#include "engine/keep.h"
 #include "text/json.h"
 
 #include <errno.h>
@@ -100,9 +100,10 @@ static void describe_model(heed_engine *engine, const heed_train_report *report,
                                    .file = HD_MODEL_FILE,
                                    .description = description,
                                    .made = hd_clock_now(&engine->clock)};
-        pthread_mutex_lock(&engine->lock);
-        status = hd_store_put_model(engine->store, &row);
-        pthread_mutex_unlock(&engine->lock);
+        hd_store *store;
+        status = hd_write_begin(engine, &store);
+        if (status == HEED_OK)
+            status = hd_write_end(engine, store, hd_store_put_model(store, &row));
     }
     if (status != HEED_OK)
         hd_engine_log(engine, HEED_LOG_WARN, "train: the model is in use but not described: %s",

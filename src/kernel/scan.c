@@ -47,23 +47,35 @@ static void dot_rows(float *out, const float *q, const uint32_t *panels, int64_t
         dots(out + i, q, panels + hd_scan_word(i, 0, pairs), pairs, n - i);
 }
 
-/* Hits are few: a whole vector is passed over with one comparison. */
+/* The lanes with x >= bound, as bits. */
+VEC_FN uint32_t hits(vec x, vec bound)
+{
+#if VEC_AVX512
+    return _mm512_cmp_ps_mask((__m512)x, (__m512)bound, _CMP_GE_OQ);
+#elif VEC_AVX2
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps((__m256)x, (__m256)bound, _CMP_GE_OQ));
+#else
+    ivec hit = (ivec)(x >= bound);
+    uint32_t found = 0;
+    for (size_t i = 0; any_lane(hit) && i < VL; i++)
+        found |= (hit[i] & 1u) << i;
+    return found;
+#endif
+}
+
+/* Hits are few: most vectors are passed over with one comparison. */
 static int64_t at_least(int32_t *index, const float *x, const uint8_t *hidden, int64_t n, float least)
 {
     const vec bound = all(least);
     int64_t count = 0;
     for (int64_t i = 0; i < n; i += (int64_t)VL) {
-        int64_t end = i + (int64_t)VL < n ? i + (int64_t)VL : n;
-#if VEC_AVX512
-        if (end - i == (int64_t)VL && !_mm512_cmp_ps_mask((__m512)load(x + i), (__m512)bound, _CMP_GE_OQ))
-            continue;
-#else
-        if (end - i == (int64_t)VL && !any_lane((ivec)(load(x + i) >= bound)))
-            continue;
-#endif
-        for (int64_t j = i; j < end; j++) {
-            index[count] = (int32_t)j;
-            count += x[j] >= least && !hidden[j];
+        size_t left = (size_t)(n - i);
+        uint32_t found = hits(get(x + i, left), bound);
+        found &= left < VL ? (1u << left) - 1 : UINT32_MAX;
+        for (; found; found &= found - 1) {
+            int64_t at = i + __builtin_ctz(found);
+            index[count] = (int32_t)at;
+            count += !hidden[at];
         }
     }
     return count;

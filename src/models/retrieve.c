@@ -10,9 +10,9 @@
  * was made, not estimated. (Sums of products are within g sum |q_c x_c|, and that is within
  * g |q||x| by Cauchy and Schwarz.) A score grows with its logit, never faster than it, so scores of
  * l' are within E of those of l, but for their rounding: a few units in the last place of what makes
- * up a score, which is below |q| norm plus the logarithms of the number of items and of the least
- * share, 128 at most. So they are within
- *     B = E + 2^-21 (128 + |q| norm),
+ * up a score: logits, a cold item's lift of at most 2 |q| norm, and logarithms of the number of items
+ * and of the least share, 256 at most. So they are within
+ *     B = E + 2^-21 (256 + 4 |q| norm),
  * which leaves room too for what rounds to the same score and is then ordered by number. Let T be
  * the k-th largest of such approximate scores. At least k items have scores of T - B or more, so one
  * below T - 2 B, whose score is below T - B, is not among the k best. That is used twice: among the
@@ -46,6 +46,7 @@ struct hd_asked {
     double bound;   /* B */
     float share;    /* the memory's */
     float log_rest; /* log((1 - share) / sum exp) */
+    float lift;     /* of a cold item's logit: see retrieve.h */
     float *memory;  /* (V): the memory's part of each item, 0 but for followers */
     float *logit;   /* (V): as they were scanned */
     int32_t *follower;
@@ -108,6 +109,13 @@ static heed_status keys_reserve(struct hd_asked *a, int64_t room)
 
 /* ---- the question */
 
+/* A share of 1 for the memory leaves the network FLT_MIN, so that it still orders what the memory does
+ * not know. */
+static double log_network_share(const struct hd_asked *a)
+{
+    return log(fmax(1 - (double)a->share, (double)FLT_MIN));
+}
+
 static heed_status find_followers(struct hd_asked *a, const hd_sequence *model, const int32_t *items,
                                   int64_t count)
 {
@@ -126,6 +134,17 @@ static heed_status find_followers(struct hd_asked *a, const hd_sequence *model, 
     }
     a->followers = hd_transitions_list(&model->memory, items, count, a->memory, a->follower);
     return HEED_OK;
+}
+
+/* The log of the mean of exp d(v), and the memory's share, which a cold item does not lose. */
+static float cold_lift(struct hd_asked *a, const struct hd_table_shelf *s)
+{
+    double ref = -(double)INFINITY, sum = 0;
+    int64_t n = s->spread.count;
+
+    hd_scan_kernels()->dot_rows(a->block, a->state, s->spread.panels, n, s->pairs);
+    hd_kernels()->softmax_step(a->block, (size_t)n, &ref, &sum);
+    return (float)(ref + log(sum / (double)n) - log_network_share(a));
 }
 
 static heed_status ask(hd_sequence_reader *reader, const hd_retrieval *r, const struct hd_ask *q)
@@ -150,8 +169,9 @@ static heed_status ask(hd_sequence_reader *reader, const hd_retrieval *r, const 
     a->norm = sqrt(squares);
     if (!(a->norm * most < STATE_MOST))
         return hd_fail(HEED_E_FORMAT, "retrieve: the model's state has the norm %g", a->norm);
-    a->bound = a->norm * (lost + 2 * g / (1 - g) * most) + 0x1p-21 * (128 + a->norm * most);
+    a->bound = a->norm * (lost + 2 * g / (1 - g) * most) + 0x1p-21 * (256 + 4 * a->norm * most);
     a->share = model->memory.offset ? (float)model->memory_share : 0;
+    a->lift = cold->count > 0 ? cold_lift(a, r->shelf) : 0;
     return find_followers(a, model, q->items + q->count - seen, seen);
 }
 
@@ -201,6 +221,8 @@ static heed_status scan_block(struct scan *s, const struct hd_table_rows *rows, 
     struct hd_asked *a = s->asked;
 
     k->dot_rows(logit, a->state, rows->panels + first * shelf->pairs, n, shelf->pairs);
+    for (int64_t i = 0; rows->item && i < n; i++)
+        logit[i] += a->lift;
     int64_t hits = k->at_least(a->hit, logit, hidden_rows(s, rows, first, n), n, s->least);
     HD_TRY(keys_reserve(a, a->keys + hits));
     for (int64_t i = 0; i < hits; i++) {
@@ -254,8 +276,7 @@ static heed_status scan(struct scan *s, const hd_retrieval *r)
 /* ---- scores */
 
 /* log((1 - share) exp(l) / sum exp + share memory), of which the first alone is taken in logarithms:
- * it may be below what a float can hold. A share of 1 leaves it FLT_MIN, so that it still orders what
- * the memory does not know. */
+ * it may be below what a float can hold. */
 static float score(const struct hd_asked *a, float logit, float memory)
 {
     float alone = a->log_rest + logit, part = a->share * memory;
@@ -275,7 +296,8 @@ static float score_item(const struct hd_asked *a, const hd_retrieval *r, int32_t
     const float *row = known ? s->known.exact + item * C
                              : r->cold.exact + hd_retrieval_cold_row(r, item) * C;
 
-    return score(a, (float)hd_kernels()->dot(a->state, row, (size_t)C), known ? a->memory[item] : 0);
+    float logit = (float)hd_kernels()->dot(a->state, row, (size_t)C);
+    return known ? score(a, logit, a->memory[item]) : score(a, logit + a->lift, 0);
 }
 
 /* The candidates' keys, of scanned logits, become those of approximate scores; followers join them. */
@@ -350,7 +372,7 @@ heed_status hd_retrieve(hd_sequence_reader *reader, const hd_retrieval *r,
     struct scan s = {.asked = a, .shelf = r->shelf, .out = out, .items = items_count, .k = k,
                      .block = BLOCK / 16, .limit = k + k / 2 + BLOCK / 32, .least = k > 0 ? -INFINITY : INFINITY};
     HD_TRY(scan(&s, r));
-    a->log_rest = (float)(log(fmax(1 - (double)a->share, (double)FLT_MIN)) - a->log_sum);
+    a->log_rest = (float)(log_network_share(a) - a->log_sum);
     HD_TRY(join_followers(&s));
     thin(a, k);
     score_exactly(a, r);
@@ -371,6 +393,18 @@ heed_status hd_retrieve_score(hd_sequence_reader *reader, const hd_retrieval *r,
     for (int64_t i = 0; i < n; i++)
         out[i] = score_item(reader->asked, r, item[i]);
     return HEED_OK;
+}
+
+double hd_retrieve_mass(const hd_sequence_reader *reader)
+{
+    const struct hd_asked *a = reader->asked;
+    double memory = 0;
+
+    if (!a)
+        return 1;
+    for (int64_t i = 0; i < a->followers; i++)
+        memory += (double)a->memory[a->follower[i]];
+    return (1 - (double)a->share) + (double)a->share * memory;
 }
 
 double hd_retrieve_bound(const hd_sequence_reader *reader)

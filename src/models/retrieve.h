@@ -13,17 +13,23 @@
  * them, get a row made of content. With r(v) the row of an item and m the mean of all rows,
  *     topic t of n items:   r(t) = m + n / (n + HD_CONTENT_PRIOR) (mean of r(v) over its items - m)
  *     item:                 r(v) = mean of r(t) over its topics; without topics: m
- * A logit is linear in the row. So the score of an item that is cold is the mean of the log probabilities
- * of the items that share its topics, weighed by topic and drawn towards the mean of all: it is on the
- * scale of the other scores, above an ordinary item where the reader likes the topics, and below what
- * stands out for reasons of its own. An item of no topics is an ordinary one. The probabilities of known items
- * are not changed by cold ones: those stand beside the distribution, not in it. */
+ * A logit is linear in the row, so what such a row gives is a mean of logits, and e to it a geometric
+ * mean of probabilities: lower than what to expect of an item of those topics, since the few that are far
+ * more likely than their topics say make up most of the sum. By how much is taken from known items, for
+ * each question anew: with d(v) the logit of a known item less that of the row its content would
+ * have,
+ *     score of a cold item = its logit + log mean exp d(v) - log sum exp of the known items' logits
+ * the mean over HD_CONTENT_SAMPLE of the known items. The memory does not know the item either; its share
+ * is not taken off, as if the memory saw in the item what the network sees. So a cold item stands about
+ * where an item of its topics stands on average. The probabilities of known items are not changed by
+ * cold ones: those stand beside the distribution, not in it. */
 #ifndef HD_RETRIEVE_H
 #define HD_RETRIEVE_H
 
 #include "models/sequence_state.h"
 
 #define HD_CONTENT_PRIOR 5.0 /* items that a topic's mean is damped by */
+#define HD_CONTENT_SAMPLE 1024
 
 /* What items are about, as numbers of topics (tags, authors), each once in an item: item v's are
  * topic[v][0 .. topic_count[v] - 1]. As in struct hd_catalogue. */
@@ -91,6 +97,10 @@ HEED_CHECKED heed_status hd_retrieve(hd_sequence_reader *reader, const hd_retrie
  *          HEED_E_RANGE  an item that the table does not have */
 HEED_CHECKED heed_status hd_retrieve_score(hd_sequence_reader *reader, const hd_retrieval *r,
                                            const int32_t *item, int64_t n, float *score);
+
+/* What the probabilities of the model's items add up to for that question: less than 1 by what the memory
+ * has not seen follow. */
+double hd_retrieve_mass(const hd_sequence_reader *reader);
 
 /* By how much the scores of the last hd_retrieve() may differ from hd_sequence_score()'s. */
 double hd_retrieve_bound(const hd_sequence_reader *reader);

@@ -133,6 +133,45 @@ static heed_status make_topics(struct hd_table_shelf *s, const struct hd_content
     return HEED_OK;
 }
 
+/* r(v) */
+static void content_row(const struct hd_table_shelf *s, const struct hd_content *content, int64_t v,
+                     float *row)
+{
+    const struct hd_kernels *k = hd_kernels();
+    size_t C = (size_t)s->model->config.dim;
+    const int32_t *topic;
+    int64_t n = topics_of(content, v, &topic);
+
+    memset(row, 0, C * sizeof *row);
+    for (int64_t i = 0; i < n; i++)
+        k->axpy(row, 1 / (double)n,
+                topic[i] < s->topics ? s->topic + topic[i] * (int64_t)C : s->mean, C);
+    if (n == 0)
+        memcpy(row, s->mean, C * sizeof *row);
+}
+
+/* Items that are not quiet, evenly taken. */
+static heed_status make_spread(struct hd_table_shelf *s, const struct hd_content *content)
+{
+    int64_t V = s->known.count, C = s->model->config.dim, warm = V - s->quiet_count, count = 0;
+    int64_t step = (warm + HD_CONTENT_SAMPLE - 1) / HD_CONTENT_SAMPLE, next = 0;
+    const struct hd_kernels *k = hd_kernels();
+    float *rows = hd_arena_alloc(s->arena, HD_CONTENT_SAMPLE, (size_t)C * sizeof *rows);
+
+    if (!rows)
+        return hd_fail(HEED_E_NOMEM, "retrieval: no memory");
+    for (int64_t v = 0; v < V; v++) {
+        float *row = rows + count * C;
+        if (s->quiet[v] || next++ % step != 0)
+            continue;
+        content_row(s, content, v, row);
+        k->scale(row, -1, row, (size_t)C);
+        k->add(row, row, s->known.exact + v * C, (size_t)C);
+        count++;
+    }
+    return rows_init(&s->spread, s->arena, C, s->pairs, rows, count);
+}
+
 static void shelf_drop(struct hd_table_shelf *s)
 {
     if (!s || atomic_fetch_sub(&s->uses, 1) > 1)
@@ -160,6 +199,8 @@ static heed_status shelf_new(const hd_sequence *model, const struct hd_content *
         status = find_quiet(s, content);
     if (status == HEED_OK)
         status = make_topics(s, content);
+    if (status == HEED_OK)
+        status = make_spread(s, content);
     if (status != HEED_OK) {
         shelf_drop(s);
         return status;
@@ -169,22 +210,6 @@ static heed_status shelf_new(const hd_sequence *model, const struct hd_content *
 }
 
 /* ---- cold items */
-
-static void cold_row(const struct hd_table_shelf *s, const struct hd_content *content, int64_t v,
-                     float *row)
-{
-    const struct hd_kernels *k = hd_kernels();
-    size_t C = (size_t)s->model->config.dim;
-    const int32_t *topic;
-    int64_t n = topics_of(content, v, &topic);
-
-    memset(row, 0, C * sizeof *row);
-    for (int64_t i = 0; i < n; i++)
-        k->axpy(row, 1 / (double)n,
-                topic[i] < s->topics ? s->topic + topic[i] * (int64_t)C : s->mean, C);
-    if (n == 0)
-        memcpy(row, s->mean, C * sizeof *row);
-}
 
 static heed_status make_cold(hd_retrieval *r, const struct hd_content *content)
 {
@@ -200,7 +225,7 @@ static heed_status make_cold(hd_retrieval *r, const struct hd_content *content)
         if (v < V && !s->quiet[v])
             continue;
         item[at] = (int32_t)v;
-        cold_row(s, content, v, rows + at++ * C);
+        content_row(s, content, v, rows + at++ * C);
     }
     HD_TRY(rows_init(&r->cold, r->arena, C, s->pairs, rows, count));
     r->cold.item = item;

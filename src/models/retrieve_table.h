@@ -32,6 +32,7 @@ struct hd_table_shelf {
     const float *mean; /* (C) */
     int64_t topics;
     const float *topic; /* (topics, C): r(t) */
+    struct hd_table_rows spread; /* rows of known items less the rows of their content: d(v) */
 };
 
 struct hd_retrieval {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Gorse's recommendations and its health, out of heed's feeds. A category is a tag; a write-back is an
- * event of each item that was given. */
+ * Gorse's recommendations and its health, out of heed's feeds. A category is a tag; a write-back is
+ * an event of each item that was given. */
 #include "server/gorse.h"
 #include "base/limits.h"
 #include "base/time.h"
@@ -14,8 +14,9 @@
 
 heed_status hd_gorse_fail(struct hd_request *r, heed_status status)
 {
-    static const char *const fields[] = {"FeedbackType", "UserId",   "ItemId",     "Value", "Timestamp",
-                                         "Comment",      "IsHidden", "Categories", "Labels"};
+    static const char *const fields[] = {"FeedbackType", "UserId",     "ItemId",
+                                         "Value",        "Timestamp",  "Comment",
+                                         "IsHidden",     "Categories", "Labels"};
     const char *message = heed_error_message();
 
     for (size_t i = 0; status != HEED_OK && i < sizeof fields / sizeof *fields; i++) {
@@ -61,8 +62,8 @@ heed_status hd_gorse_put_in(struct hd_request *r, heed_record what, struct hd_js
     if (!d)
         return hd_fail(HEED_E_NOMEM, "records: no memory");
     /* merge: what Gorse has no words for (consent, blocks, an author) stays. */
-    d->piece = (heed_ingest){
-        .what = what, .text = text, .bytes = bytes, .document = true, .merge = true};
+    d->piece =
+        (heed_ingest){.what = what, .text = text, .bytes = bytes, .document = true, .merge = true};
     d->x = r->x;
     d->done = done;
     d->context = context;
@@ -155,8 +156,7 @@ static heed_status parse_delay(const char *text, int64_t *ms)
         if (digits == 0 || unit == 0)
             return hd_fail(HEED_E_FORMAT, "write-back-delay: \"%.40s\" is not a span like 0h10m0s",
                            text);
-        if (count > HD_GORSE_DELAY_MS_MAX / unit ||
-            (*ms += count * unit) > HD_GORSE_DELAY_MS_MAX)
+        if (count > HD_GORSE_DELAY_MS_MAX / unit || (*ms += count * unit) > HD_GORSE_DELAY_MS_MAX)
             return hd_fail(HEED_E_RANGE, "write-back-delay: more than a year");
     }
     return HEED_OK;
@@ -177,24 +177,22 @@ static void answer_written_back(struct hd_delivery *d, void *context)
 
 /* Each item given becomes feedback of that type; the answer waits until it is on disk. */
 static heed_status write_back(struct hd_request *r, const struct hd_gorse_query *query,
-                              const heed_feed *feed, struct hd_json_writer *answer)
+                              int64_t delay_ms, const heed_feed *feed,
+                              struct hd_json_writer *answer)
 {
     hd_arena *arena = hd_exchange_arena(r->x);
     struct written_back *back = hd_arena_alloc(arena, 1, sizeof *back);
     struct hd_json_writer w = {0};
-    int64_t delay = 0;
 
     if (!back)
         return hd_fail(HEED_E_NOMEM, "recommend: no memory");
-    if (query->write_back_delay)
-        HD_TRY(parse_delay(query->write_back_delay, &delay));
     HD_TRY(keep_text(arena, answer, &back->answer, &back->bytes));
     hd_json_begin_array(&w, NULL);
     for (int i = (int)query->offset; i < feed->count; i++) {
         struct hd_gorse_feedback feedback = {.type = query->write_back_type,
                                              .user = r->parameter[0],
                                              .item = feed->items[i].item,
-                                             .ts = hd_clock_now(NULL) + delay};
+                                             .ts = hd_clock_now(NULL) + delay_ms};
         hd_gorse_put_event(&w, &feedback);
     }
     hd_json_end(&w);
@@ -248,14 +246,18 @@ static heed_status recommend(struct hd_request *r)
     struct hd_gorse_query query;
     struct hd_json_writer w = {0};
     heed_feed *feed = NULL;
+    int64_t delay_ms = 0;
 
     HD_TRY(hd_gorse_query(r, &query));
+    if (query.write_back_delay)
+        HD_TRY(parse_delay(query.write_back_delay, &delay_ms));
     HD_TRY(ask(r, &query, r->parameter[1],
-               &(heed_feed_request){.user = r->parameter[0], .explore = r->server->explore}, &feed));
+               &(heed_feed_request){.user = r->parameter[0], .explore = r->server->explore},
+               &feed));
     put_items(&w, feed, query.offset, version && strcmp(version, "2") == 0);
     heed_status status = HEED_OK;
     if (query.write_back_type && *query.write_back_type && feed->count > query.offset)
-        status = write_back(r, &query, feed, &w);
+        status = write_back(r, &query, delay_ms, feed, &w);
     else
         status = hd_reply_json(r->x, 200, &w);
     hd_json_clear(&w);
@@ -290,21 +292,22 @@ static heed_status non_personalized(struct hd_request *r)
     const char *name = r->parameter[0];
 
     return answer_list(r, r->parameter[1],
-                       &(heed_feed_request){.kind = strstr(name, "latest")     ? HEED_FEED_FRESH
-                                                    : strstr(name, "trending") ? HEED_FEED_TRENDING
-                                                                               : HEED_FEED_POPULAR});
+                       &(heed_feed_request){.kind = strstr(name, "latest") ? HEED_FEED_FRESH
+                                                    : strstr(name, "trending")
+                                                        ? HEED_FEED_TRENDING
+                                                        : HEED_FEED_POPULAR});
 }
 
 static heed_status item_to_item(struct hd_request *r)
 {
-    return answer_list(
-        r, NULL, &(heed_feed_request){.kind = HEED_FEED_SIMILAR, .item = r->parameter[1]});
+    return answer_list(r, NULL,
+                       &(heed_feed_request){.kind = HEED_FEED_SIMILAR, .item = r->parameter[1]});
 }
 
 static heed_status neighbors(struct hd_request *r)
 {
-    return answer_list(
-        r, r->parameter[1], &(heed_feed_request){.kind = HEED_FEED_SIMILAR, .item = r->parameter[0]});
+    return answer_list(r, r->parameter[1],
+                       &(heed_feed_request){.kind = HEED_FEED_SIMILAR, .item = r->parameter[0]});
 }
 
 static heed_status collaborative(struct hd_request *r)
@@ -379,14 +382,10 @@ static const struct hd_field score_fields[] = {
 };
 static const struct hd_shape score_shape = {"GorseScore", score_fields, 0, NULL};
 static const struct hd_field visit_fields[] = {
-    {"ItemId", HD_IS_ID, HD_NEEDED},
-    {"FeedbackType", HD_IS_ID, HD_OR_NULL},
-    {"UserId", HD_IS_TEXT, HD_OR_NULL},
-    {"Value", HD_IS_NUMBER, HD_OR_NULL},
-    {"Timestamp", HD_IS_TEXT, HD_OR_NULL},
-    {"Labels", HD_IS_ANYTHING, HD_OR_NULL},
-    {"Comment", HD_IS_TEXT, HD_OR_NULL},
-    {0},
+    {"ItemId", HD_IS_ID, HD_NEEDED},       {"FeedbackType", HD_IS_ID, HD_OR_NULL},
+    {"UserId", HD_IS_TEXT, HD_OR_NULL},    {"Value", HD_IS_NUMBER, HD_OR_NULL},
+    {"Timestamp", HD_IS_TEXT, HD_OR_NULL}, {"Labels", HD_IS_ANYTHING, HD_OR_NULL},
+    {"Comment", HD_IS_TEXT, HD_OR_NULL},   {0},
 };
 static const struct hd_shape visit_shape = {"GorseVisit", visit_fields, 0, NULL};
 static const struct hd_field health_fields[] = {
@@ -399,14 +398,16 @@ static const struct hd_field health_fields[] = {
 };
 static const struct hd_shape health_shape = {"GorseHealth", health_fields, 0, NULL};
 
-#define OFFSET                                                                                   \
-    {                                                                                            \
-        "offset", HD_IS_INT, HD_GORSE_AT(offset), .most = INT32_MAX, .help = "how many to pass over" \
-    }
-#define CATEGORY                                                                  \
+#define OFFSET                                                                    \
     {                                                                             \
-        "category", HD_IS_TEXT, HD_MANY, HD_GORSE_AT(category), .most = HD_ID_BYTES_MAX, \
-            .most_count = HD_GORSE_CATEGORIES_MAX, .help = "a tag; all of them are wanted" \
+        "offset", HD_IS_INT, HD_GORSE_AT(offset), .most = INT32_MAX,              \
+                                                  .help = "how many to pass over" \
+    }
+#define CATEGORY                                                            \
+    {                                                                       \
+        "category", HD_IS_TEXT, HD_MANY, HD_GORSE_AT(category),             \
+            .most = HD_ID_BYTES_MAX, .most_count = HD_GORSE_CATEGORIES_MAX, \
+            .help = "a tag; all of them are wanted"                         \
     }
 static const struct hd_field recommend_query[] = {
     HD_GORSE_N,
@@ -427,10 +428,11 @@ static const struct hd_field list_query[] = {
     {0},
 };
 
-#define SCORES \
-    .query = list_query, .answers = {{200, .shape = &score_shape, .help = "best first", .many = true}}
-#define IDS \
-    .query = recommend_query, \
+#define SCORES           \
+    .query = list_query, \
+    .answers = {{200, .shape = &score_shape, .help = "best first", .many = true}}
+#define IDS                                                           \
+    .query = recommend_query,                                         \
     .answers = {{200, .media_type = "application/json", .many = true, \
                  .help = "ids, best first; with X-API-Version: 2 a GorseScore of each"}}
 #define HEALTH .answers = {{200, .shape = &health_shape, .help = "it is well"}}
@@ -438,7 +440,8 @@ static const struct hd_field list_query[] = {
 static const struct hd_route routes[] = {
     {HD_GET, "/api/recommend/{user}", HD_BY_SERVE, recommend, "gorseRecommend",
      "what this user is best shown", IDS},
-    {HD_GET, "/api/recommend/{user}/", HD_BY_SERVE, recommend, "gorseRecommendBare", "the same", IDS},
+    {HD_GET, "/api/recommend/{user}/", HD_BY_SERVE, recommend, "gorseRecommendBare", "the same",
+     IDS},
     {HD_GET, "/api/recommend/{user}/{category}", HD_BY_SERVE, recommend, "gorseRecommendCategory",
      "of one category", IDS},
     {HD_POST, "/api/session/recommend", HD_BY_SERVE, session_recommend, "gorseSession",
@@ -460,12 +463,13 @@ static const struct hd_route routes[] = {
      "items like this one", SCORES},
     {HD_GET, "/api/item/{id}/neighbors/", HD_BY_SERVE, neighbors, "gorseNeighborsBare", "the same",
      SCORES},
-    {HD_GET, "/api/item/{id}/neighbors/{category}", HD_BY_SERVE, neighbors, "gorseNeighborsCategory",
-     "of one category", SCORES},
+    {HD_GET, "/api/item/{id}/neighbors/{category}", HD_BY_SERVE, neighbors,
+     "gorseNeighborsCategory", "of one category", SCORES},
     {HD_GET, "/api/collaborative-filtering/{user}", HD_BY_SERVE, collaborative,
      "gorseCollaborative", "what this user is best shown, with scores", SCORES},
     {HD_GET, "/api/health/live", HD_ANYBODY, answer_health, "gorseLive", "is it there", HEALTH},
-    {HD_GET, "/api/health/ready", HD_ANYBODY, answer_health, "gorseReady", "can it be asked", HEALTH},
+    {HD_GET, "/api/health/ready", HD_ANYBODY, answer_health, "gorseReady", "can it be asked",
+     HEALTH},
 };
 
 const struct hd_route_table hd_routes_gorse = {"gorse", routes, sizeof routes / sizeof *routes};

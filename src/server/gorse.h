@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The subset of Gorse's HTTP API under /api that lets its published client libraries work unchanged.
- * docs/GORSE.md says what works and what differs. Everything here is translation: feedback becomes
- * events, labels become tags, attributes and features, and back; what is decided is decided by the
- * engine.
+ * The subset of Gorse's HTTP API under /api that lets its published client libraries work
+ * unchanged. docs/GORSE.md says what works and what differs. Everything here is translation:
+ * feedback becomes events, labels become tags, attributes and features, and back; what is decided
+ * is decided by the engine.
  *
  *     gorse.c          recommendations, health
  *     gorse_records.c  users and items, in and out
@@ -49,7 +49,8 @@ const char *hd_gorse_type_of(const hd_json *event);
 void hd_gorse_put_feedback(struct hd_json_writer *w, const hd_json *event);
 void hd_gorse_put_item(struct hd_json_writer *w, const hd_json *item);
 void hd_gorse_put_user(struct hd_json_writer *w, const hd_json *user);
-/* The engine keeps the number of an item that was removed: hidden, and nothing else is known of it. */
+/* The engine keeps the number of an item that was removed: hidden, and nothing else is known of it.
+ */
 bool hd_gorse_item_is_removed(const hd_json *item);
 
 /* ---- shared by the handlers */
@@ -83,7 +84,8 @@ HEED_CHECKED heed_status hd_gorse_query(struct hd_request *r, struct hd_gorse_qu
 /* Puts one record of a body into the document for the engine. */
 typedef heed_status (*hd_gorse_put)(struct hd_request *r, struct hd_json_writer *w,
                                     const hd_json *json);
-/* The body is a list of records, or one; `before` (or NULL) is called for each once all make sense. */
+/* The body is a list of records, or one; `before` (or NULL) is called for each once all make sense.
+ */
 HEED_CHECKED heed_status hd_gorse_post(struct hd_request *r, heed_record what, hd_gorse_put put,
                                        heed_status (*before)(struct hd_request *, const hd_json *));
 HEED_CHECKED heed_status hd_gorse_answer_affected(hd_exchange *x, int64_t rows);
@@ -101,23 +103,26 @@ extern const struct hd_shape hd_shape_gorse_affected;
 extern const struct hd_field hd_gorse_page_query[];
 
 #define HD_GORSE_AT(field) .at = offsetof(struct hd_gorse_query, field)
-#define HD_GORSE_N                                                                           \
-    {                                                                                        \
+#define HD_GORSE_N                                                                              \
+    {                                                                                           \
         "n", HD_IS_INT, HD_GORSE_AT(n), .most = INT32_MAX, .help = "how many; 10, 1000 at most" \
     }
 
-#define HD_GORSE_CURSOR \
-    {"cursor", HD_IS_TEXT, HD_GORSE_AT(cursor), .most = 2048, .help = "of the page before"}
-#define HD_GORSE_PAGE(of, title, what)                                                         \
-    static const struct hd_field of##_page_fields[] = {                                     \
+#define HD_GORSE_CURSOR                                                                       \
+    {                                                                                         \
+        "cursor", HD_IS_TEXT, HD_GORSE_AT(cursor), .most = 2048, .help = "of the page before" \
+    }
+#define HD_GORSE_PAGE(of, title, what)                                                          \
+    static const struct hd_field of##_page_fields[] = {                                         \
         {"Cursor", HD_IS_TEXT, HD_NEEDED, .help = "asks for the next page; empty on the last"}, \
-        {what, HD_IS_SHAPE, HD_MANY | HD_NEEDED, .shape = &of##_shape},                     \
-        {0},                                                                                \
-    };                                                                                      \
+        {what, HD_IS_SHAPE, HD_MANY | HD_NEEDED, .shape = &of##_shape},                         \
+        {0},                                                                                    \
+    };                                                                                          \
     static const struct hd_shape of##_page_shape = {title, of##_page_fields, 0, NULL}
 #define HD_GORSE_TAKES(shape_) .body_kind = HD_BODY_RECORDS, .body = &shape_
 #define HD_GORSE_TAKES_ONE(shape_) .body_kind = HD_BODY_JSON, .body = &shape_
-#define HD_GORSE_GIVES(shape_) .answers = {{.status = 200, .shape = &shape_, .help = "as Gorse has it"}}
+#define HD_GORSE_GIVES(shape_) \
+    .answers = {{.status = 200, .shape = &shape_, .help = "as Gorse has it"}}
 #define HD_GORSE_GIVES_MANY(shape_) \
     .answers = {{.status = 200, .shape = &shape_, .help = "as Gorse has it", .many = true}}
 #define HD_GORSE_AFFECTED HD_GORSE_GIVES(hd_shape_gorse_affected)

@@ -24,15 +24,33 @@
 static const struct {
     const char *type, *kind;
 } kinds[] = {
-    {"impression", "impression"}, {"exposure", "impression"}, {"show", "impression"},
-    {"view", "view"},             {"read", "view"},           {"watch", "view"},
-    {"play", "view"},             {"click", "click"},         {"open", "click"},
-    {"like", "like"},             {"star", "like"},           {"upvote", "like"},
-    {"dislike", "dislike"},       {"downvote", "dislike"},    {"share", "share"},
-    {"save", "save"},             {"favorite", "save"},       {"favourite", "save"},
-    {"bookmark", "save"},         {"fork", "save"},           {"cart", "save"},
-    {"hide", "hide"},             {"block", "hide"},          {"report", "report"},
-    {"convert", "convert"},       {"purchase", "convert"},    {"buy", "convert"},
+    {"impression", "impression"},
+    {"exposure", "impression"},
+    {"show", "impression"},
+    {"view", "view"},
+    {"read", "view"},
+    {"watch", "view"},
+    {"play", "view"},
+    {"click", "click"},
+    {"open", "click"},
+    {"like", "like"},
+    {"star", "like"},
+    {"upvote", "like"},
+    {"dislike", "dislike"},
+    {"downvote", "dislike"},
+    {"share", "share"},
+    {"save", "save"},
+    {"favorite", "save"},
+    {"favourite", "save"},
+    {"bookmark", "save"},
+    {"fork", "save"},
+    {"cart", "save"},
+    {"hide", "hide"},
+    {"block", "hide"},
+    {"report", "report"},
+    {"convert", "convert"},
+    {"purchase", "convert"},
+    {"buy", "convert"},
     {"order", "convert"},
 };
 
@@ -57,9 +75,8 @@ static int read_date(const char *text, struct clock_parts *t)
     size_t digits = strspn(text, "0123456789");
     int used = 0;
 
-    if (digits == 4 &&
-        (sscanf(text, "%4d-%2d-%2d%n", &t->year, &t->month, &t->day, &used) == 3 ||
-         sscanf(text, "%4d/%2d/%2d%n", &t->year, &t->month, &t->day, &used) == 3))
+    if (digits == 4 && (sscanf(text, "%4d-%2d-%2d%n", &t->year, &t->month, &t->day, &used) == 3 ||
+                        sscanf(text, "%4d/%2d/%2d%n", &t->year, &t->month, &t->day, &used) == 3))
         return used;
     if (digits == 8 && sscanf(text, "%4d%2d%2d%n", &t->year, &t->month, &t->day, &used) == 3)
         return used;
@@ -114,8 +131,8 @@ static heed_status parse_time(const char *field, const char *text, heed_time *ti
 
     if (date == 0 || !read_zone(read_clock(text + date, &t), &t))
         return hd_fail(HEED_E_FORMAT, "%s: \"%.40s\" is not a time", field, text);
-    snprintf(plain, sizeof plain, "%04d-%02d-%02dT%02d:%02d:%02d%s%s", t.year, t.month, t.day, t.hour,
-             t.minute, t.second, t.fraction, t.zone);
+    snprintf(plain, sizeof plain, "%04d-%02d-%02dT%02d:%02d:%02d%s%s", t.year, t.month, t.day,
+             t.hour, t.minute, t.second, t.fraction, t.zone);
     heed_status status = hd_time_parse(plain, strlen(plain), time);
     return status == HEED_OK ? HEED_OK : hd_fail_prefix(status, "%s: \"%.40s\": ", field, text);
 }
@@ -360,8 +377,8 @@ static void add_tags(struct labels *l, const hd_json *list)
         add_tag(l, hd_json_at(list, i));
 }
 
-/* A label by its name: a text, a list of texts, a list of numbers, or a map of those. As deep as the
- * JSON reader lets it be. */
+/* A label by its name: a text, a list of texts, a list of numbers, or a map of those. As deep as
+ * the JSON reader lets it be. */
 static void add_label(struct labels *l, const char *name, const hd_json *value)
 {
     switch (hd_json_kind(value)) {
@@ -395,7 +412,8 @@ static void put_created(struct hd_json_writer *w, heed_time created, bool whole)
         hd_json_put_null(w, "created");
 }
 
-/* Labels alone change no categories: both are tags here, and which were which is not known any more. */
+/* Labels alone change no categories: both are tags here, and which were which is not known any
+ * more. */
 static void put_labels_in(struct hd_json_writer *w, const hd_json *json, const hd_json *old)
 {
     bool categories = is_given(json, "Categories"), labels = is_given(json, "Labels");

@@ -146,9 +146,11 @@ static heed_status one_feedback(struct hd_request *r)
     struct hd_json_writer w = {0};
     hd_json *page;
 
-    HD_TRY(hd_gorse_read_page(r, HEED_RECORD_EVENT,
-                     &(heed_list_opts){.user = whose.user, .item = whose.item,
-                                       .kind = hd_gorse_kind(whose.type), .n = 1000}, &page));
+    HD_TRY(hd_gorse_read_page(
+        r, HEED_RECORD_EVENT,
+        &(heed_list_opts){
+            .user = whose.user, .item = whose.item, .kind = hd_gorse_kind(whose.type), .n = 1000},
+        &page));
     const hd_json *events = hd_json_get(page, "events");
     for (size_t i = 0; i < hd_json_length(events); i++) {
         const hd_json *event = hd_json_at(events, i);
@@ -217,11 +219,13 @@ static const struct hd_route routes[] = {
     {HD_POST, "/api/feedback", HD_BY_INGEST | HD_BY_SERVE, post_feedback, "gorsePostFeedback",
      "put feedback in; what is there stays", HD_GORSE_TAKES(feedback_shape), HD_GORSE_AFFECTED},
     {HD_PUT, "/api/feedback", HD_BY_INGEST | HD_BY_SERVE, put_feedback_again, "gorsePutFeedback",
-     "put feedback in; what is there is replaced", HD_GORSE_TAKES(feedback_shape), HD_GORSE_AFFECTED},
+     "put feedback in; what is there is replaced", HD_GORSE_TAKES(feedback_shape),
+     HD_GORSE_AFFECTED},
     {HD_GET, "/api/feedback", 0, list_feedback, "gorseListFeedback", "feedback by user",
      .query = hd_gorse_page_query, HD_GORSE_GIVES(feedback_page_shape)},
     {HD_GET, "/api/feedback/{type}", 0, list_feedback, "gorseListFeedbackOfType",
-     "feedback of a type, by user", .query = hd_gorse_page_query, HD_GORSE_GIVES(feedback_page_shape)},
+     "feedback of a type, by user", .query = hd_gorse_page_query,
+     HD_GORSE_GIVES(feedback_page_shape)},
     {HD_GET, "/api/feedback/{user}/{item}", 0, pair_feedback, "gorseGetPairFeedback",
      "what a user did with an item", HD_GORSE_GIVES_MANY(feedback_shape)},
     {HD_DELETE, "/api/feedback/{user}/{item}", HD_BY_INGEST, delete_pair, "gorseDeletePairFeedback",
@@ -230,14 +234,14 @@ static const struct hd_route routes[] = {
      "one feedback", HD_GORSE_GIVES(feedback_shape)},
     {HD_DELETE, "/api/feedback/{type}/{user}/{item}", HD_BY_INGEST, delete_one,
      "gorseDeleteFeedback", "forget it", HD_GORSE_AFFECTED},
-    {HD_GET, "/api/user/{id}/feedback", 0, user_feedback, "gorseUserFeedback",
-     "what a user did", HD_GORSE_GIVES_MANY(feedback_shape)},
+    {HD_GET, "/api/user/{id}/feedback", 0, user_feedback, "gorseUserFeedback", "what a user did",
+     HD_GORSE_GIVES_MANY(feedback_shape)},
     {HD_GET, "/api/user/{id}/feedback/{type}", 0, user_feedback, "gorseUserFeedbackOfType",
      "what a user did, of a type", HD_GORSE_GIVES_MANY(feedback_shape)},
     {HD_GET, "/api/item/{id}/feedback/", 0, item_feedback, "gorseItemFeedback",
      "what was done with an item", HD_GORSE_GIVES_MANY(feedback_shape)},
-    {HD_GET, "/api/item/{id}/feedback", 0, item_feedback, "gorseItemFeedbackBare",
-     "the same", HD_GORSE_GIVES_MANY(feedback_shape)},
+    {HD_GET, "/api/item/{id}/feedback", 0, item_feedback, "gorseItemFeedbackBare", "the same",
+     HD_GORSE_GIVES_MANY(feedback_shape)},
     {HD_GET, "/api/item/{id}/feedback/{type}", 0, item_feedback, "gorseItemFeedbackOfType",
      "what was done with an item, of a type", HD_GORSE_GIVES_MANY(feedback_shape)},
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Gorse's users and items: put in by the intake, read from the engine's own JSON. What feedback needs
- * of that too is shared in gorse.h. */
+ * Gorse's users and items: put in by the intake, read from the engine's own JSON. What feedback
+ * needs of that too is shared in gorse.h. */
 #include "server/gorse.h"
 #include "base/limits.h"
 
@@ -22,12 +22,9 @@ static const struct hd_field item_fields[] = {
 };
 static const struct hd_shape item_shape = {"GorseItem", item_fields, 0, NULL};
 static const struct hd_field item_patch_fields[] = {
-    {"IsHidden", HD_IS_BOOL, HD_OR_NULL},
-    {"Categories", HD_IS_TEXT, HD_MANY | HD_OR_NULL},
-    {"Timestamp", HD_IS_TEXT, HD_OR_NULL},
-    {"Labels", HD_IS_ANYTHING, HD_OR_NULL},
-    {"Comment", HD_IS_TEXT, HD_OR_NULL},
-    {0},
+    {"IsHidden", HD_IS_BOOL, HD_OR_NULL},  {"Categories", HD_IS_TEXT, HD_MANY | HD_OR_NULL},
+    {"Timestamp", HD_IS_TEXT, HD_OR_NULL}, {"Labels", HD_IS_ANYTHING, HD_OR_NULL},
+    {"Comment", HD_IS_TEXT, HD_OR_NULL},   {0},
 };
 static const struct hd_shape item_patch_shape = {"GorseItemPatch", item_patch_fields, 0, NULL};
 static const struct hd_field user_fields[] = {
@@ -205,7 +202,8 @@ static heed_status change_category(struct hd_request *r, bool with)
         hd_json_end(&w);
     }
     hd_json_reader_free(reader);
-    return status == HEED_OK ? hd_gorse_put_in(r, HEED_RECORD_ITEM, &w, answer_taken, NULL) : status;
+    return status == HEED_OK ? hd_gorse_put_in(r, HEED_RECORD_ITEM, &w, answer_taken, NULL)
+                             : status;
 }
 
 static heed_status put_category(struct hd_request *r)
@@ -269,8 +267,8 @@ static heed_status delete_item(struct hd_request *r)
 
 /* ---- pages */
 
-heed_status hd_gorse_read_page(struct hd_request *r, heed_record what,
-                               const heed_list_opts *opts, hd_json **page)
+heed_status hd_gorse_read_page(struct hd_request *r, heed_record what, const heed_list_opts *opts,
+                               hd_json **page)
 {
     heed_text *text = NULL;
     heed_status status = heed_engine_list(r->server->engine, what, opts, &text);
@@ -336,12 +334,11 @@ static heed_status search_items(struct hd_request *r, const struct hd_gorse_quer
     const char *filter;
 
     HD_TRY(hd_gorse_filter(hd_exchange_arena(r->x), "title contains", &query->search, 1, &filter));
-    HD_TRY(heed_engine_feed(r->server->engine,
-                            &(heed_feed_request){.kind = HEED_FEED_FRESH,
-                                                 .n = (int)query->n,
-                                                 .filter = filter,
-                                                 .unrecorded = true},
-                            &feed));
+    HD_TRY(heed_engine_feed(
+        r->server->engine,
+        &(heed_feed_request){
+            .kind = HEED_FEED_FRESH, .n = (int)query->n, .filter = filter, .unrecorded = true},
+        &feed));
     hd_json_begin_object(&w, NULL);
     hd_json_put_text(&w, "Cursor", "");
     hd_json_begin_array(&w, "Items");
@@ -380,7 +377,8 @@ const struct hd_field hd_gorse_page_query[] = {HD_GORSE_N, HD_GORSE_CURSOR, {0}}
 static const struct hd_field items_query[] = {
     HD_GORSE_N,
     HD_GORSE_CURSOR,
-    {"q", HD_IS_TEXT, HD_GORSE_AT(search), .most = 1024, .help = "the newest with this in their title"},
+    {"q", HD_IS_TEXT, HD_GORSE_AT(search), .most = 1024,
+     .help = "the newest with this in their title"},
     {0},
 };
 
@@ -391,7 +389,8 @@ static const struct hd_route routes[] = {
      HD_GORSE_TAKES(user_shape), HD_GORSE_AFFECTED},
     {HD_GET, "/api/users", 0, list_users, "gorseListUsers", "users", .query = hd_gorse_page_query,
      HD_GORSE_GIVES(user_page_shape)},
-    {HD_GET, "/api/user/{id}", HD_BY_INGEST, get_user, "gorseGetUser", "one user", HD_GORSE_GIVES(user_shape)},
+    {HD_GET, "/api/user/{id}", HD_BY_INGEST, get_user, "gorseGetUser", "one user",
+     HD_GORSE_GIVES(user_shape)},
     {HD_PATCH, "/api/user/{id}", HD_BY_INGEST, patch_user, "gorsePatchUser", "change a user",
      HD_GORSE_TAKES_ONE(user_patch_shape), HD_GORSE_AFFECTED},
     {HD_DELETE, "/api/user/{id}", 0, delete_user, "gorseDeleteUser", "remove every trace of a user",

@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define BATCH_USERS 1024 /* whose old events are looked for at once, without the writers' lock */
 #define BATCH_EVENTS 5000 /* removed in one transaction: some tens of milliseconds */
@@ -19,12 +20,16 @@
 /* Readers that hold the log back are waited for this long, a part of what a writer waits. */
 #define FLUSH_MS 500
 
+/* What was counted up to some arrival is true no more where an event before it is gone: a number of
+ * arrival is left out, so that whoever counted up to the last one sees that there is another. */
 void hd_store_uncount(hd_store *store, int64_t events, int64_t timed)
 {
+    if (events == 0)
+        return;
     store->events -= events;
     store->timed -= timed;
-    if (events > 0)
-        hd_store_touch_users(store);
+    store->seq++;
+    hd_store_touch_users(store);
 }
 
 heed_status hd_store_overwrite_freed(hd_store *store)
@@ -171,8 +176,10 @@ heed_status hd_store_retain(hd_store *store, uint32_t kinds, heed_time before, i
     HD_TRY(hd_store_overwrite_freed(store));
     do {
         HD_TRY(old_users(store, from, kinds, before, user, &count));
-        for (int next = 0; next < count;)
+        for (int next = 0; next < count;) {
             HD_TRY(remove_batch(store, user, count, &next, kinds, before, removed));
+            usleep(2 * STORE_LOCK_POLL_US); /* the lock is not fair: others get it now, or never */
+        }
         if (count > 0)
             from = user[count - 1] + 1;
     } while (count == BATCH_USERS);

@@ -12,6 +12,7 @@
 #include <sqlite3.h>
 
 #define STORE_APPLICATION_ID 1214603588 /* "HeeD": what file(1) and we know a heed.db by */
+#define STORE_LOCK_POLL_US 10000 /* how often whoever waits for the lock asks for it */
 #define HD_ERASED_MARK '\x01' /* what the id of an erased user begins with: no id that comes in can */
 
 /* An event with the ids that it names. The event comes first whatever the planner thinks: it alone
@@ -150,9 +151,6 @@ HEED_CHECKED heed_status hd_store_run(hd_store *store, sqlite3_stmt *statement, 
 HEED_CHECKED heed_status hd_store_sql(hd_store *store, const char *sql, const char *what);
 /* One number of a pragma or a count. */
 HEED_CHECKED heed_status hd_store_number(hd_store *store, const char *sql, int64_t *out);
-/* What belongs together is read from one state of the store: *own tells whether it was begun here. */
-HEED_CHECKED heed_status hd_store_begin_reading(hd_store *store, bool *own);
-void hd_store_end_reading(hd_store *store, bool own);
 /* The first number of a statement's first row, `none` where it has no row; resets it. */
 HEED_CHECKED heed_status hd_store_one_number(hd_store *store, sqlite3_stmt *statement, int64_t none,
                                              int64_t *out);

@@ -208,7 +208,7 @@ heed_status hd_store_lock(hd_store *store)
         if (hd_monotonic_ns() >= until)
             return hd_fail(HEED_E_BUSY, "%s: process %ld is writing to it", store->folder,
                            lock_holder(store->lock_file));
-        usleep(10000);
+        usleep(STORE_LOCK_POLL_US);
     }
     name_holder(store->lock_file);
     store->lock_depth = 1;

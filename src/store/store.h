@@ -35,8 +35,8 @@ void hd_store_close(hd_store *store);
 HEED_CHECKED heed_status hd_store_version(hd_store *store, uint64_t *version);
 
 /* Counters of their own for what is derived from items alone (they go up when one is added or said
- * something else of), and for what is derived from users (when something was taken from one: an
- * erasure, a withdrawn consent). New events move neither. Cheap; of the open transaction where there
+ * something else of), and for what is derived from users (when one was erased, or has given or
+ * withdrawn a consent). New events move neither. Cheap; of the open transaction where there
  * is one. */
 struct hd_store_changes {
     int64_t items, users;
@@ -138,7 +138,7 @@ struct hd_user_row {
     unsigned consent;
 };
 /* In a transaction; replaces what was said before. *changed: false where nothing is new. A consent
- * that is withdrawn touches the users. */
+ * that is given or withdrawn touches the users. */
 HEED_CHECKED heed_status hd_store_put_user(hd_store *store, int32_t user,
                                            const struct hd_user_row *row, bool *changed);
 /* Texts go into the arena. HEED_E_NOTFOUND where there is no such number. */

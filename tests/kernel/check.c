@@ -116,7 +116,8 @@ void kc_rows_release(void)
 
 void kc_poison(void *row, size_t n, size_t item)
 {
-    static const double bad[] = {NAN, INFINITY, -INFINITY, 1e18, -1e18, 1e-42, -0.0, 88.8, -104.5};
+    static const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY, 1e18, -1e18,
+                                 1e-42, -0.0, 88.8, -104.5};
     for (size_t times = n > 0 ? 1 + kc_rand() % 3 : 0; times > 0; times--) {
         double value = bad[kc_rand() % (sizeof bad / sizeof *bad)];
         size_t i = kc_rand() % n;

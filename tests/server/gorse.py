@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every route of the Gorse subset (docs/GORSE.md) by plain HTTP: the shapes of the answers, what becomes of
-records under /v1, and what is refused.
+"""Every route of the Gorse subset (docs/GORSE.md) by plain HTTP: each answer is as /openapi.json says, what
+becomes of records under /v1, and what is refused.
 
     gorse.py HEED
 """
@@ -11,6 +11,7 @@ sys.path.append(sys.path.pop(0))  # http.py beside this file is not Python's own
 import os
 import tempfile
 
+from schema import Description
 from serving import Client, Serving
 
 failures = []
@@ -25,10 +26,18 @@ def check(what, holds, *seen):
 class Gorse:
     def __init__(self, port):
         self.client = Client(port)
+        self.description = Description(self.client.ask("GET", "/openapi.json").body)
+        self.driven = set()
 
     def call(self, method, path, body=None, want=200, **more):
         answer = self.client.ask(method, path, body, **more)
         check(f"{method} {path} is {want}", answer.status == want, answer)
+        pattern = self.description.pattern(method, path)
+        if pattern:
+            self.driven.add((method, pattern))
+            for fault in self.description.answer_faults(method, path, answer.status,
+                                                        answer.headers.get("content-type"), answer.body):
+                check(fault, False, answer)
         return answer.body
 
     def affected(self, method, path, rows, body=None):
@@ -155,6 +164,8 @@ def test_feedback(g):
     check("of one type", [f["ItemId"] for f in g.call("GET", "/api/user/bob/feedback/yodel")] == ["i3"])
     check("no other type of the same kind", g.call("GET", "/api/user/bob/feedback/view") == [])
     check("of an item", [f["UserId"] for f in g.call("GET", "/api/item/i1/feedback/")] == ["bob"])
+    check("with a stroke or without", g.call("GET", "/api/item/i1/feedback") ==
+          g.call("GET", "/api/item/i1/feedback/"))
     check("of an item, of a type", g.call("GET", "/api/item/i1/feedback/read") == [])
     check("of nobody", g.call("GET", "/api/user/nobody/feedback") == [])
     page = g.call("GET", "/api/feedback?n=3")
@@ -220,12 +231,16 @@ def test_recommend(g):
 
     scores("latest", g.call("GET", "/api/latest?n=3"), ["i19", "i18", "i17"])
     scores("latest of a category", g.call("GET", "/api/latest?n=2&category=b"), ["i18", "i16"])
+    scores("latest of a category of the path", g.call("GET", "/api/latest/b?n=2"), ["i18", "i16"])
     scores("latest after an offset", g.call("GET", "/api/latest?n=2&offset=1"), ["i18", "i17"])
     check("latest for a user", "i2" not in scores("of u1", g.call("GET", "/api/latest?n=50&user-id=u1")))
     for name in ("popular", "most_starred", "trending_now", "latest"):
         scores(name, g.call("GET", f"/api/non-personalized/{name}?n=3"))
-    check("popular is what is read", set(scores("popular", g.call(
-        "GET", "/api/non-personalized/popular?n=10"))) <= {f"i{k}" for k in range(1, 11)} | {"new-item"})
+    got = scores("popular", g.call("GET", "/api/non-personalized/popular?n=3"))
+    check("popular is what is read", set(got) <= {f"i{k}" for k in range(1, 11)} | {"new-item"}, got)
+    for path in ("/api/non-personalized/popular/b?n=30", "/api/item/i1/neighbors/b?n=30"):
+        got = scores(path, g.call("GET", path))
+        check("of a category of the path", got and all(int(one[1:]) % 2 == 0 for one in got), path, got)
     for path in ("/api/item/i1/neighbors", "/api/item/i1/neighbors/", "/api/item-to-item/any/i1"):
         got = scores(path, g.call("GET", f"{path}?n=3"))
         check("neighbours are others", got and "i1" not in got, got)
@@ -251,6 +266,9 @@ def main():
                 test(g)
             except Exception as error:
                 check(test.__name__, False, repr(error))
+        left = {(method, pattern) for method, pattern in g.description.operations
+                if pattern.startswith("/api/")} - g.driven
+        check("every route was asked", not left, left)
         g.client.close()
         check("serve ends in peace", serving.stop() == 0, serving.log()[-2000:])
     print(f"gorse: {len(failures)} failures")

@@ -7,7 +7,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -126,7 +125,7 @@ static void test_every_field(void **state)
 
 static void test_limits(void **state)
 {
-    char *text = malloc(HD_CONTEXT_BYTES_MAX + HD_MARKS_MAX * 4 + 100);
+    static char text[HD_CONTEXT_BYTES_MAX + HD_MARKS_MAX * 4 + 100];
     struct hd_user u;
 
     (void)state;
@@ -143,7 +142,6 @@ static void test_limits(void **state)
         sprintf(text, "{\"id\":\"%0*d\"}", HD_ID_BYTES_MAX + over, 1);
         assert_int_equal(parse(text, &u), over ? HEED_E_RANGE : HEED_OK);
     }
-    free(text);
 }
 
 int main(void)

@@ -234,6 +234,7 @@ static void test_spans(void **state)
         {"keep --older 6h", 21600000},
         {"keep --older=90d", INT64_C(7776000000)},
         {"keep --older 2w", INT64_C(1209600000)},
+        {"keep --older 100y", INT64_C(3155760000000)},
         {"keep --older 36525d", INT64_C(3155760000000)},
     };
     struct hd_call call;

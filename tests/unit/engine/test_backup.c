@@ -114,6 +114,8 @@ static void test_refused(void **state)
     assert_int_equal(access(in(w, "back"), F_OK), -1); /* nothing half made */
 
     world_fill(w);
+    assert_status(heed_restore(w->data, in(w, "back")), HEED_E_STATE);
+    assert_says("is a data folder in use, not a backup");
     assert_status(heed_engine_backup(w->engine, in(w, "copy"), NULL), HEED_OK);
     snprintf(path, sizeof path, "%s", in(w, "copy/heed.db"));
     FILE *f = fopen(path, "r+b"); /* a page in the middle is overwritten */
@@ -260,7 +262,7 @@ static const struct damage {
      "DELETE FROM event WHERE user = 39; INSERT INTO user_mark VALUES (39, 'block', 'tag', 'x')",
      "marks: of users who were erased (1)"},
     {"INSERT INTO item_feature VALUES (1, 'x', x'0011')", "items: vectors of a length"},
-    {"INSERT INTO summary VALUES ('x', 0, 0, zeroblob(8 * 31))", "summaries: that do not fit"},
+    {"INSERT INTO summary VALUES ('x', 0, 0, zeroblob(8 * 33))", "summaries: that do not fit"},
     {"UPDATE total SET item_changes = -1", "counters of changes"},
 };
 

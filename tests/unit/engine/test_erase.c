@@ -7,10 +7,14 @@
 #include "heed/operate.h"
 
 #include <dirent.h>
+#include <math.h>
+#include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Words that stand nowhere else. */
 #define ID "zebra-7431"
@@ -342,6 +346,67 @@ static void test_retain_batches(void **state)
     assert_int_equal(counts.events, USERS);
 }
 
+struct retaining {
+    struct world *w;
+    int64_t removed;
+    atomic_bool done;
+};
+
+static void *retain_all(void *context)
+{
+    struct retaining *r = context;
+
+    if (heed_engine_retain(r->w->engine, NULL, 1000000, &r->removed) != HEED_OK)
+        r->removed = -1;
+    r->done = true;
+    return NULL;
+}
+
+/* Whoever writes meanwhile waits for a batch, not for all of them. */
+static void test_retain_lets_others_write(void **state)
+{
+    enum { USERS = 1000, EACH = 100 };
+    struct retaining r = {.w = *state};
+    hd_store *store;
+    pthread_t thread;
+    char id[16];
+    int32_t user, item;
+    bool fresh;
+    int written = 0;
+
+    assert_status(hd_store_open(r.w->data, &(struct hd_store_opts){.busy_ms = 1500}, &store), HEED_OK);
+    assert_status(hd_store_begin(store), HEED_OK);
+    assert_status(hd_store_intern_item(store, "i", 1, &item, NULL), HEED_OK);
+    for (int u = 0; u < USERS; u++) {
+        snprintf(id, sizeof id, "u%d", u);
+        assert_status(hd_store_intern_user(store, id, strlen(id), &user, NULL), HEED_OK);
+        for (int e = 0; e < EACH; e++) {
+            struct hd_event_row row = {.user = user, .item = item, .ts = 1 + e, .kind = 1,
+                                       .position = -1, .dwell_ms = -1, .value = (double)NAN};
+            assert_status(hd_store_put_event(store, &row, &fresh), HEED_OK);
+        }
+    }
+    assert_status(hd_store_commit(store), HEED_OK);
+    assert_int_equal(pthread_create(&thread, NULL, retain_all, &r), 0);
+    while (!r.done) {
+        struct hd_event_row row = {.user = 0, .item = item, .ts = 2000000 + written, .kind = 1,
+                                   .position = -1, .dwell_ms = -1, .value = (double)NAN};
+        assert_status(hd_store_begin(store), HEED_OK);
+        assert_status(hd_store_put_event(store, &row, &fresh), HEED_OK);
+        assert_status(hd_store_commit(store), HEED_OK);
+        written++;
+        usleep(1000);
+    }
+    pthread_join(thread, NULL);
+    print_message("# %d transactions beside it\n", written);
+    assert_int_equal(r.removed, USERS * EACH);
+    struct hd_store_counts counts;
+    assert_status(hd_store_count(store, &counts), HEED_OK);
+    assert_int_equal(counts.events, written);
+    assert_true(written >= 5);
+    hd_store_close(store);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void)
@@ -350,6 +415,7 @@ int main(void)
         TEST(test_nothing_left), TEST(test_nothing_left_in_pages), TEST(test_tombstone),   TEST(test_other_process),
         TEST(test_names_follow), TEST(test_verify_finds), TEST(test_arguments),
         TEST(test_export_user),  TEST(test_retain),      TEST(test_retain_batches),
+        TEST(test_retain_lets_others_write),
     };
     return cmocka_run_group_tests_name("erase", tests, NULL, NULL);
 }

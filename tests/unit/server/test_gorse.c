@@ -103,10 +103,14 @@ static void test_time(void **state)
 static void test_kinds(void **state)
 {
     static const char *const pairs[][2] = {
-        {"star", "like"},      {"Like", "like"},     {"read", "view"},     {"view", "view"},
-        {"click", "click"},    {"share", "share"},   {"save", "save"},     {"favorite", "save"},
-        {"purchase", "convert"}, {"buy", "convert"}, {"dislike", "dislike"}, {"hide", "hide"},
-        {"report", "report"},  {"impression", "impression"}, {"convert", "convert"}, {"yodel", "view"},
+        {"star", "like"},        {"Like", "like"},
+        {"read", "view"},        {"view", "view"},
+        {"click", "click"},      {"share", "share"},
+        {"save", "save"},        {"favorite", "save"},
+        {"purchase", "convert"}, {"buy", "convert"},
+        {"dislike", "dislike"},  {"hide", "hide"},
+        {"report", "report"},    {"impression", "impression"},
+        {"convert", "convert"},  {"yodel", "view"},
     };
 
     (void)state;
@@ -134,7 +138,8 @@ static const struct feedback_row {
 static void test_feedback(void **state)
 {
     (void)state;
-    for (const struct feedback_row *r = feedback_rows; r < feedback_rows + COUNT(feedback_rows); r++) {
+    for (const struct feedback_row *r = feedback_rows; r < feedback_rows + COUNT(feedback_rows);
+         r++) {
         struct hd_gorse_feedback feedback;
         struct hd_json_writer w = {0}, out = {0};
         const char *text;
@@ -149,7 +154,8 @@ static void test_feedback(void **state)
         event = hd_arena_strdup(arena, text);
         assert_non_null(event);
         if (strstr(event, "\"ts\":1645660800000")) /* as the engine writes it */
-            event = "{\"ts\":\"2022-02-24T00:00:00Z\",\"user\":\"bob\",\"item\":\"x:y\",\"kind\":\"like\","
+            event = "{\"ts\":\"2022-02-24T00:00:00Z\",\"user\":\"bob\",\"item\":\"x:y\",\"kind\":"
+                    "\"like\","
                     "\"value\":2.5,\"ext\":{\"gorse\":{\"type\":\"star\",\"comment\":\"good\","
                     "\"labels\":{\"a\":[1]}}}}";
         hd_gorse_put_feedback(&out, json_of(reader, event));
@@ -157,16 +163,22 @@ static void test_feedback(void **state)
         hd_json_clear(&w);
     }
     struct hd_json_writer out = {0};
-    hd_gorse_put_feedback(&out, json_of(reader, "{\"user\":\"u\",\"item\":\"i\",\"kind\":\"share\"}"));
-    assert_written(&out, "{\"FeedbackType\":\"share\",\"UserId\":\"u\",\"ItemId\":\"i\",\"Value\":0,"
-                         "\"Timestamp\":\"0001-01-01T00:00:00Z\",\"Labels\":null,\"Comment\":\"\"}");
+    hd_gorse_put_feedback(&out,
+                          json_of(reader, "{\"user\":\"u\",\"item\":\"i\",\"kind\":\"share\"}"));
+    assert_written(&out,
+                   "{\"FeedbackType\":\"share\",\"UserId\":\"u\",\"ItemId\":\"i\",\"Value\":0,"
+                   "\"Timestamp\":\"0001-01-01T00:00:00Z\",\"Labels\":null,\"Comment\":\"\"}");
 }
 
 /* The same three words are the same feedback, whatever else it says; nothing slips between them. */
 static void test_id(void **state)
 {
     const struct hd_gorse_feedback a = {.type = "a", .user = "b", .item = "c"},
-                                   again = {.type = "a", .user = "b", .item = "c", .value = 3, .ts = 9},
+                                   again = {.type = "a",
+                                            .user = "b",
+                                            .item = "c",
+                                            .value = 3,
+                                            .ts = 9},
                                    slipped = {.type = "ab", .user = "", .item = "c"},
                                    other = {.type = "a", .user = "c", .item = "b"};
     char id[4][HD_GORSE_ID_BYTES];
@@ -189,7 +201,8 @@ static const struct refuse_row {
     {"{\"FeedbackType\":\"a\",\"UserId\":\"b\"}", "ItemId: missing"},
     {"{\"FeedbackType\":\"a\",\"UserId\":\"\",\"ItemId\":\"c\"}", "UserId: empty"},
     {"{\"FeedbackType\":\"a\",\"UserId\":\"b\",\"ItemId\":\"c\",\"Value\":\"x\"}", "Value: "},
-    {"{\"FeedbackType\":\"a\",\"UserId\":\"b\",\"ItemId\":\"c\",\"Timestamp\":\"x\"}", "Timestamp: "},
+    {"{\"FeedbackType\":\"a\",\"UserId\":\"b\",\"ItemId\":\"c\",\"Timestamp\":\"x\"}",
+     "Timestamp: "},
     {"{\"FeedbackType\":\"a\",\"UserId\":\"b\",\"ItemId\":\"c\",\"Comment\":7}", "Comment: "},
 };
 
@@ -210,42 +223,50 @@ static void test_refuse(void **state)
 
 static const struct record_row {
     const char *name, *in, *old, *native; /* old NULL: a whole record */
-} item_rows[] = {
-    {"all of it",
-     "{\"ItemId\":\"i1\",\"IsHidden\":true,\"Categories\":[\"a\",\"b\"],\"Timestamp\":\"2024-01-01T00:00:00Z\","
-     "\"Labels\":{\"tags\":[\"x\",\"a\"],\"embedding\":[0.5,2]},\"Comment\":\"title\"}",
-     NULL,
-     "{\"id\":\"i1\",\"title\":\"title\",\"created\":1704067200000,\"hidden\":true,"
-     "\"features\":{\"embedding\":[0.5,2]},\"tags\":[\"a\",\"b\",\"x\"]}"},
-    {"nothing but its id says that there is nothing else", "{\"ItemId\":\"i1\"}", NULL,
-     "{\"id\":\"i1\",\"title\":null,\"created\":null,\"hidden\":false,\"features\":{},\"tags\":[]}"},
-    {"labels that are a list", "{\"ItemId\":\"i1\",\"Labels\":[\"x\",\"y\"]}", NULL,
-     "{\"id\":\"i1\",\"title\":null,\"created\":null,\"hidden\":false,\"features\":{},\"tags\":[\"x\",\"y\"]}"},
-    {"a vector alone, a text, a number, a map in a map",
-     "{\"ItemId\":\"i1\",\"Labels\":{\"a\":{\"v\":[1,2],\"w\":\"word\"},\"n\":7}}", NULL,
-     "{\"id\":\"i1\",\"title\":null,\"created\":null,\"hidden\":false,\"features\":{\"v\":[1,2]},\"tags\":[\"word\"]}"},
-    {"a change of nothing, as the client sends it",
-     "{\"Categories\":null,\"Comment\":null,\"IsHidden\":null,\"Labels\":null,\"Timestamp\":null}",
-     "{\"id\":\"i1\",\"tags\":[\"a\"]}", "{\"id\":\"i1\"}"},
-    {"a change of the title", "{\"Comment\":\"new\"}", "{\"id\":\"i1\",\"tags\":[\"a\"]}",
-     "{\"id\":\"i1\",\"title\":\"new\"}"},
-    {"new categories take the place of tags", "{\"Categories\":[\"b\"]}",
-     "{\"id\":\"i1\",\"tags\":[\"a\"]}", "{\"id\":\"i1\",\"tags\":[\"b\"]}"},
-    {"new labels come to those that are there", "{\"Labels\":[\"x\"]}",
-     "{\"id\":\"i1\",\"tags\":[\"a\"]}", "{\"id\":\"i1\",\"features\":{},\"tags\":[\"a\",\"x\"]}"},
-}, user_rows[] = {
-    {"all of it", "{\"UserId\":\"bob\",\"Labels\":{\"a\":\"b\"},\"Comment\":\"c\"}", NULL,
-     "{\"id\":\"bob\",\"attributes\":{\"labels\":{\"a\":\"b\"},\"comment\":\"c\"}}"},
-    {"labels that are a list", "{\"UserId\":\"bob\",\"Labels\":[\"a\"]}", NULL,
-     "{\"id\":\"bob\",\"attributes\":{\"labels\":[\"a\"]}}"},
-    {"nothing", "{\"UserId\":\"bob\",\"Labels\":null,\"Comment\":\"\"}", NULL,
-     "{\"id\":\"bob\",\"attributes\":{}}"},
-    {"a change of the comment keeps the labels", "{\"Comment\":\"d\"}",
-     "{\"id\":\"bob\",\"attributes\":{\"labels\":[1],\"comment\":\"c\"}}",
-     "{\"id\":\"bob\",\"attributes\":{\"labels\":[1],\"comment\":\"d\"}}"},
-    {"a change of the labels keeps the comment", "{\"Labels\":[2]}",
-     "{\"id\":\"bob\",\"attributes\":{\"labels\":[1],\"comment\":\"c\"}}",
-     "{\"id\":\"bob\",\"attributes\":{\"labels\":[2],\"comment\":\"c\"}}"},
+} item_rows[] =
+    {
+        {"all of it",
+         "{\"ItemId\":\"i1\",\"IsHidden\":true,\"Categories\":[\"a\",\"b\"],\"Timestamp\":\"2024-"
+         "01-01T00:00:00Z\","
+         "\"Labels\":{\"tags\":[\"x\",\"a\"],\"embedding\":[0.5,2]},\"Comment\":\"title\"}",
+         NULL,
+         "{\"id\":\"i1\",\"title\":\"title\",\"created\":1704067200000,\"hidden\":true,"
+         "\"features\":{\"embedding\":[0.5,2]},\"tags\":[\"a\",\"b\",\"x\"]}"},
+        {"nothing but its id says that there is nothing else", "{\"ItemId\":\"i1\"}", NULL,
+         "{\"id\":\"i1\",\"title\":null,\"created\":null,\"hidden\":false,\"features\":{},\"tags\":"
+         "[]}"},
+        {"labels that are a list", "{\"ItemId\":\"i1\",\"Labels\":[\"x\",\"y\"]}", NULL,
+         "{\"id\":\"i1\",\"title\":null,\"created\":null,\"hidden\":false,\"features\":{},\"tags\":"
+         "[\"x\",\"y\"]}"},
+        {"a vector alone, a text, a number, a map in a map",
+         "{\"ItemId\":\"i1\",\"Labels\":{\"a\":{\"v\":[1,2],\"w\":\"word\"},\"n\":7}}", NULL,
+         "{\"id\":\"i1\",\"title\":null,\"created\":null,\"hidden\":false,\"features\":{\"v\":[1,2]"
+         "},\"tags\":[\"word\"]}"},
+        {"a change of nothing, as the client sends it",
+         "{\"Categories\":null,\"Comment\":null,\"IsHidden\":null,\"Labels\":null,\"Timestamp\":"
+         "null}",
+         "{\"id\":\"i1\",\"tags\":[\"a\"]}", "{\"id\":\"i1\"}"},
+        {"a change of the title", "{\"Comment\":\"new\"}", "{\"id\":\"i1\",\"tags\":[\"a\"]}",
+         "{\"id\":\"i1\",\"title\":\"new\"}"},
+        {"new categories take the place of tags", "{\"Categories\":[\"b\"]}",
+         "{\"id\":\"i1\",\"tags\":[\"a\"]}", "{\"id\":\"i1\",\"tags\":[\"b\"]}"},
+        {"new labels come to those that are there", "{\"Labels\":[\"x\"]}",
+         "{\"id\":\"i1\",\"tags\":[\"a\"]}",
+         "{\"id\":\"i1\",\"features\":{},\"tags\":[\"a\",\"x\"]}"},
+},
+  user_rows[] = {
+      {"all of it", "{\"UserId\":\"bob\",\"Labels\":{\"a\":\"b\"},\"Comment\":\"c\"}", NULL,
+       "{\"id\":\"bob\",\"attributes\":{\"labels\":{\"a\":\"b\"},\"comment\":\"c\"}}"},
+      {"labels that are a list", "{\"UserId\":\"bob\",\"Labels\":[\"a\"]}", NULL,
+       "{\"id\":\"bob\",\"attributes\":{\"labels\":[\"a\"]}}"},
+      {"nothing", "{\"UserId\":\"bob\",\"Labels\":null,\"Comment\":\"\"}", NULL,
+       "{\"id\":\"bob\",\"attributes\":{}}"},
+      {"a change of the comment keeps the labels", "{\"Comment\":\"d\"}",
+       "{\"id\":\"bob\",\"attributes\":{\"labels\":[1],\"comment\":\"c\"}}",
+       "{\"id\":\"bob\",\"attributes\":{\"labels\":[1],\"comment\":\"d\"}}"},
+      {"a change of the labels keeps the comment", "{\"Labels\":[2]}",
+       "{\"id\":\"bob\",\"attributes\":{\"labels\":[1],\"comment\":\"c\"}}",
+       "{\"id\":\"bob\",\"attributes\":{\"labels\":[2],\"comment\":\"c\"}}"},
 };
 
 static void test_records(void **state)
@@ -260,7 +281,8 @@ static void test_records(void **state)
 
             print_message("# %s\n", rows[i].name);
             assert_int_equal(users ? hd_gorse_put_native_user(&w, json, old, arena)
-                                   : hd_gorse_put_native_item(&w, json, old, arena), HEED_OK);
+                                   : hd_gorse_put_native_item(&w, json, old, arena),
+                             HEED_OK);
             assert_written(&w, rows[i].native);
         }
     }
@@ -292,14 +314,19 @@ static void test_answers(void **state)
         const char *native, *out;
     } rows[] = {
         {false,
-         "{\"id\":\"i1\",\"title\":\"t\",\"tags\":[\"a\"],\"created\":\"2024-01-01T00:00:00Z\",\"hidden\":true,"
+         "{\"id\":\"i1\",\"title\":\"t\",\"tags\":[\"a\"],\"created\":\"2024-01-01T00:00:00Z\","
+         "\"hidden\":true,"
          "\"features\":{\"embedding\":[0.5]}}",
-         "{\"ItemId\":\"i1\",\"IsHidden\":true,\"Categories\":[\"a\"],\"Timestamp\":\"2024-01-01T00:00:00Z\","
+         "{\"ItemId\":\"i1\",\"IsHidden\":true,\"Categories\":[\"a\"],\"Timestamp\":\"2024-01-"
+         "01T00:00:00Z\","
          "\"Labels\":{\"tags\":[\"a\"],\"embedding\":[0.5]},\"Comment\":\"t\"}"},
         {false, "{\"id\":\"i1\"}",
-         "{\"ItemId\":\"i1\",\"IsHidden\":false,\"Categories\":[],\"Timestamp\":\"0001-01-01T00:00:00Z\","
+         "{\"ItemId\":\"i1\",\"IsHidden\":false,\"Categories\":[],\"Timestamp\":\"0001-01-01T00:00:"
+         "00Z\","
          "\"Labels\":null,\"Comment\":\"\"}"},
-        {true, "{\"id\":\"u\",\"attributes\":{\"labels\":[\"a\"],\"comment\":\"c\"},\"consent\":{\"learn\":true}}",
+        {true,
+         "{\"id\":\"u\",\"attributes\":{\"labels\":[\"a\"],\"comment\":\"c\"},\"consent\":{"
+         "\"learn\":true}}",
          "{\"UserId\":\"u\",\"Labels\":[\"a\"],\"Comment\":\"c\"}"},
         {true, "{\"id\":\"u\",\"attributes\":{\"city\":\"Oslo\"}}",
          "{\"UserId\":\"u\",\"Labels\":{\"city\":\"Oslo\"},\"Comment\":\"\"}"},
@@ -314,7 +341,8 @@ static void test_answers(void **state)
     }
     assert_true(hd_gorse_item_is_removed(json_of(reader, "{\"id\":\"i\",\"hidden\":true}")));
     assert_false(hd_gorse_item_is_removed(json_of(reader, "{\"id\":\"i\"}")));
-    assert_false(hd_gorse_item_is_removed(json_of(reader, "{\"id\":\"i\",\"hidden\":true,\"title\":\"t\"}")));
+    assert_false(hd_gorse_item_is_removed(
+        json_of(reader, "{\"id\":\"i\",\"hidden\":true,\"title\":\"t\"}")));
 }
 
 static void test_filter(void **state)
@@ -348,9 +376,11 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_time),    cmocka_unit_test(test_kinds),   cmocka_unit_test(test_feedback),
-        cmocka_unit_test(test_id),      cmocka_unit_test(test_refuse),  cmocka_unit_test(test_records),
-        cmocka_unit_test(test_limits),  cmocka_unit_test(test_answers), cmocka_unit_test(test_filter),
+        cmocka_unit_test(test_time),     cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_feedback), cmocka_unit_test(test_id),
+        cmocka_unit_test(test_refuse),   cmocka_unit_test(test_records),
+        cmocka_unit_test(test_limits),   cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_filter),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
