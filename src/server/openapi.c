@@ -134,7 +134,8 @@ static void put_kind(struct hd_json_writer *w, const struct hd_field *field, boo
     }
 }
 
-void hd_field_schema(struct hd_json_writer *w, const char *key, const struct hd_field *field)
+/* The schema of one field's value. */
+static void put_field(struct hd_json_writer *w, const char *key, const struct hd_field *field)
 {
     hd_json_begin_object(w, key);
     if (field->help)
@@ -152,7 +153,9 @@ void hd_field_schema(struct hd_json_writer *w, const char *key, const struct hd_
     hd_json_end(w);
 }
 
-void hd_shape_schema(struct hd_json_writer *w, const char *key, const struct hd_shape *shape)
+/* Of a shape's object; others that it names are references into components. */
+static void put_shape_schema(struct hd_json_writer *w, const char *key,
+                             const struct hd_shape *shape)
 {
     hd_json_begin_object(w, key);
     if (shape->help)
@@ -160,7 +163,7 @@ void hd_shape_schema(struct hd_json_writer *w, const char *key, const struct hd_
     put_type(w, "object", false);
     hd_json_begin_object(w, "properties");
     for (const struct hd_field *f = shape->fields; f->name; f++)
-        hd_field_schema(w, f->name, f);
+        put_field(w, f->name, f);
     hd_json_end(w);
     hd_json_begin_array(w, "required");
     for (const struct hd_field *f = shape->fields; f->name; f++)
@@ -182,15 +185,11 @@ static void put_parameter(struct hd_json_writer *w, const char *where, const cha
     hd_json_put_bool(w, "required", strcmp(where, "path") == 0 || field->flags & HD_NEEDED);
     if (field->help)
         hd_json_put_text(w, "description", field->help);
-    hd_field_schema(w, "schema", &(struct hd_field){
-                                     .name = name,
-                                     .kind = field->kind == HD_IS_ID ? HD_IS_TEXT : field->kind,
-                                     .flags = field->flags & HD_MANY,
-                                     .least = field->least,
-                                     .most = field->most,
-                                     .most_count = field->most_count,
-                                     .words = field->words,
-                                 });
+    struct hd_field value = *field;
+    value.kind = field->kind == HD_IS_ID ? HD_IS_TEXT : field->kind;
+    value.flags &= HD_MANY;
+    value.help = NULL; /* the parameter has it */
+    put_field(w, "schema", &value);
     hd_json_end(w);
 }
 
@@ -234,7 +233,7 @@ static void put_body(struct hd_json_writer *w, const struct hd_route *route)
     if (route->body_kind == HD_BODY_NONE)
         return;
     hd_json_begin_object(w, "requestBody");
-    hd_json_put_bool(w, "required", !route->body_optional);
+    hd_json_put_bool(w, "required", true);
     hd_json_begin_object(w, "content");
     if (route->body_kind == HD_BODY_RECORDS) {
         hd_json_begin_object(w, "application/json");
@@ -380,7 +379,7 @@ static void put_components(struct hd_json_writer *w, const struct hd_route_table
     hd_json_begin_object(w, "components");
     hd_json_begin_object(w, "schemas");
     for (int i = 0; i < all.count; i++)
-        hd_shape_schema(w, all.shape[i]->name, all.shape[i]);
+        put_shape_schema(w, all.shape[i]->name, all.shape[i]);
     hd_json_end(w);
     hd_json_begin_object(w, "responses");
     hd_json_begin_object(w, "problem");

@@ -80,8 +80,6 @@ heed_status hd_request_json(struct hd_request *r, hd_json **root)
     size_t bytes;
     const char *body = hd_exchange_body(r->x, &bytes);
 
-    if (bytes == 0 && r->route->body_optional)
-        body = "{}", bytes = 2;
     if (bytes == 0)
         return hd_fail(HEED_E_FORMAT, "body: empty, and a JSON object is wanted");
     if (!r->reader)

@@ -24,8 +24,7 @@ void hd_request_handle(void *server, hd_exchange *x);
 
 /* The query by the route's table, into a struct that starts all zero. */
 HEED_CHECKED heed_status hd_request_query(struct hd_request *r, void *out);
-/* The body, one JSON object, by the route's shape. An empty one is an empty object where the route says
- * that it is optional. */
+/* The body, one JSON object, by the route's shape. */
 HEED_CHECKED heed_status hd_request_body(struct hd_request *r, void *out);
 /* The body as JSON. */
 HEED_CHECKED heed_status hd_request_json(struct hd_request *r, hd_json **root);

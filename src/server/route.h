@@ -53,7 +53,6 @@ struct hd_route {
     const struct hd_field *query;
     enum hd_body_kind body_kind;
     const struct hd_shape *body;
-    bool body_optional;
     struct hd_answer answers[HD_ROUTE_ANSWERS_MAX + 1];
 };
 

@@ -66,9 +66,5 @@ HEED_CHECKED heed_status hd_shape_read(const struct hd_shape *shape, const hd_js
 /* The same out of a request's query. */
 HEED_CHECKED heed_status hd_shape_query(const struct hd_field *fields, const hd_exchange *x,
                                         hd_arena *arena, void *out, const char **field);
-/* The JSON Schema of a shape's object; others that it names are references into components. */
-void hd_shape_schema(struct hd_json_writer *w, const char *key, const struct hd_shape *shape);
-/* The schema of one field's value. */
-void hd_field_schema(struct hd_json_writer *w, const char *key, const struct hd_field *field);
 
 #endif
