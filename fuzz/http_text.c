@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What strangers write into the head of a request, and packed bodies. The first byte says what the rest
- * is:
+ * What strangers write into the head of a request, and packed bodies. The first byte says what the
+ * rest is:
  *
  *     A Accept-Encoding   E If-None-Match   M Content-Type   T target, query and its escapes
  *     L HOST:PORT         G body in gzip    Z body in zstd
  *
- * Laws, beside surviving: what is taken keeps to its grammar; written again it is read as the same; a
- * body is the same in whatever pieces it came, and never longer than its bound. */
+ * Laws, beside surviving: what is taken keeps to its grammar; written again it is read as the same;
+ * a body is the same in whatever pieces it came, and never longer than its bound. */
 #include "server/http_body.h"
 #include "text/utf8.h"
 
@@ -128,7 +128,8 @@ static void check_listen(const char *text)
     if (hd_listen_parse(text, &listen) != HEED_OK)
         return;
     LAW(hd_http_length(listen.port, &port) && port <= 65535);
-    snprintf(back, sizeof back, strchr(listen.host, ':') ? "[%s]:%s" : "%s:%s", listen.host, listen.port);
+    snprintf(back, sizeof back, strchr(listen.host, ':') ? "[%s]:%s" : "%s:%s", listen.host,
+             listen.port);
     LAW(hd_listen_parse(back, &again) == HEED_OK);
     LAW(strcmp(again.host, listen.host) == 0 && strcmp(again.port, listen.port) == 0);
 }
@@ -141,7 +142,8 @@ static int receive(struct hd_body *body, struct hd_bodies *all, enum hd_coding c
     int status = hd_body_begin(body, all, coding, BODY_BYTES_MAX);
 
     for (size_t at = 0; at < bytes && !status; at += piece)
-        status = hd_body_take(body, (const char *)data + at, bytes - at < piece ? bytes - at : piece);
+        status =
+            hd_body_take(body, (const char *)data + at, bytes - at < piece ? bytes - at : piece);
     return status ? status : hd_body_end(body);
 }
 
@@ -157,7 +159,8 @@ static void check_body(enum hd_coding coding, const uint8_t *data, size_t bytes)
     LAW(whole.room <= BODY_BYTES_MAX + 2);
     if (status == 0) {
         LAW(whole.count <= BODY_BYTES_MAX && whole.count == pieces.count);
-        LAW(memcmp(whole.bytes, pieces.bytes, whole.count + 1) == 0 && whole.bytes[whole.count] == 0);
+        LAW(memcmp(whole.bytes, pieces.bytes, whole.count + 1) == 0 &&
+            whole.bytes[whole.count] == 0);
     }
     hd_body_clear(&whole);
     hd_body_clear(&pieces);

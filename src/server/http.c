@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The server: libmicrohttpd's threads with their callbacks, started and stopped.
+ * The server: libmicrohttpd's threads, started and stopped.
  *
- *     target read ─▶ exchange ─▶ head checked ─▶ admit ─▶ body ─▶ handle ─▶ answer | suspended
- *                                                                             ▲          │
- *                                                                             └ resumed ◀┘
- *
- * Of the library's own limits the server uses none but memory per connection: its timeout counts
- * inactivity, so a client who sends a byte a second stays for ever. The guard has the deadlines. */
+ * Of the library's own limits it uses none but memory per connection: its timeout counts
+ * inactivity, so a client who sends a byte a second stays for ever. The guard has the deadlines.
+ * http_course.c has what happens to a request in between. */
 #include "server/http_inside.h"
 
 #include "base/limits.h"
@@ -15,255 +12,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LAST_WORD_MS 500                /* for the 503 of those who were not answered in time */
+#define LAST_WORD_MS 500 /* for the 503 of those who were not answered in time */
 #define WATCH_MS 2
 
 static const char *const tls_priorities = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
-static const char *const preflight_methods = "GET, HEAD, POST, PUT, PATCH, DELETE";
-static const char *const preflight_headers =
-    "Authorization, Content-Type, Content-Encoding, Idempotency-Key, If-None-Match, X-API-Key, "
-    "X-Request-ID";
-
-/* ---- the course of a request */
-
-static void answer_preflight(hd_exchange *x)
-{
-    hd_exchange_put_header(x, "Access-Control-Allow-Methods", preflight_methods);
-    hd_exchange_put_header(x, "Access-Control-Allow-Headers", preflight_headers);
-    hd_exchange_put_header(x, "Access-Control-Max-Age", "600");
-    hd_exchange_label(x, "preflight", NULL);
-    hd_exchange_answer(x, 204, NULL, "", 0);
-}
-
-/* The head is there. */
-static void begin(hd_exchange *x, const char *method, const char *version)
-{
-    hd_http *http = x->http;
-    const char *why, *coding;
-    uint64_t length;
-    int status = hd_head_check(x, method, version, &why);
-
-    x->has_body = status != 0 || hd_head_body(x, &length); /* refused: who knows what follows */
-    if (status) {
-        hd_exchange_refuse(x, status, why, true);
-        return;
-    }
-    if (http->opts.cors_origin && x->method == HD_OPTIONS && hd_exchange_header(x, "Origin") &&
-        hd_exchange_header(x, "Access-Control-Request-Method")) {
-        answer_preflight(x);
-        return;
-    }
-    if (http->opts.admit)
-        http->opts.admit(http->opts.context, x);
-    if (hd_exchange_answered(x) || !x->has_body)
-        return;
-    coding = hd_exchange_header(x, "Content-Encoding");
-    status = hd_body_begin(&x->body, &http->bodies, coding ? hd_coding_named(coding) : HD_IDENTITY,
-                           http->opts.limits.body_bytes);
-    if (status)
-        hd_exchange_refuse(x, status, "out of memory", true);
-    hd_link_give(x->link, http->opts.limits.body_ms);
-}
-
-static const char *body_problem(int status)
-{
-    switch (status) {
-    case 400:
-        return "the body is not what its Content-Encoding says";
-    case 413:
-        return "the body is longer than is taken here";
-    default:
-        return "too many bodies are being received";
-    }
-}
-
-/* The library takes an answer before the body or after it, not between: what is sent after the fault
- * is read and thrown away, up to a bound. False: past it. */
-static bool take_body(hd_exchange *x, const char *bytes, size_t count)
-{
-    x->in_bytes += count;
-    if (!x->refusal) {
-        x->refusal = hd_body_take(&x->body, bytes, count);
-        if (x->refusal)
-            hd_body_clear(&x->body);
-    }
-    return !x->refusal || x->in_bytes <= HD_HTTP_DRAIN_BYTES;
-}
-
-/* The body is there. */
-static void finish(hd_exchange *x)
-{
-    if (hd_exchange_answered(x))
-        return;
-    if (x->has_body && !x->refusal)
-        x->refusal = hd_body_end(&x->body);
-    hd_link_give(x->link, 0);
-    if (x->refusal)
-        hd_exchange_refuse(x, x->refusal, body_problem(x->refusal), false);
-    else
-        x->http->opts.handle(x->http->opts.context, x);
-}
-
-static enum MHD_Result queue(hd_exchange *x)
-{
-    hd_link_give(x->link, x->http->opts.limits.answer_ms);
-    if (!x->response)
-        return MHD_NO;
-    return MHD_queue_response(x->connection, (unsigned)x->status, x->response);
-}
-
-/* Nobody has answered yet, and it was said that somebody will. */
-static void suspend(hd_exchange *x)
-{
-    hd_http *http = x->http;
-    bool ending;
-
-    pthread_mutex_lock(&http->lock);
-    ending = http->ending;
-    pthread_mutex_lock(&x->lock);
-    if (x->status == 0 && !ending) {
-        x->suspended = true;
-        x->listed = true;
-        x->next = http->waiting;
-        if (x->next)
-            x->next->previous = x;
-        http->waiting = x;
-        MHD_suspend_connection(x->connection);
-    }
-    pthread_mutex_unlock(&x->lock);
-    pthread_mutex_unlock(&http->lock);
-    if (ending)
-        hd_exchange_orphan(x);
-}
-
-static enum MHD_Result settle(hd_exchange *x)
-{
-    if (!hd_exchange_answered(x)) {
-        if (!x->later) {
-            hd_exchange_refuse(x, 500, "nobody answered", false);
-        } else {
-            suspend(x);
-            if (x->suspended) /* perhaps resumed by now; then the library calls again */
-                return MHD_YES;
-        }
-    }
-    return queue(x);
-}
-
-static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *upload,
-                                  size_t *upload_bytes, void **own)
-{
-    hd_exchange *x = *own;
-
-    (void)context, (void)connection, (void)url;
-    if (!x)
-        return MHD_NO; /* no memory */
-    if (!x->begun) {
-        x->begun = true;
-        begin(x, method, version);
-        /* An answer before the body costs the connection, so where none comes it waits for the next
-         * call, which follows at once. */
-        if (!x->has_body || !hd_exchange_answered(x))
-            return MHD_YES;
-        atomic_store(&x->link->drain, true);
-        return queue(x);
-    }
-    if (*upload_bytes > 0) {
-        bool well = take_body(x, upload, *upload_bytes);
-        *upload_bytes = 0;
-        return well ? MHD_YES : MHD_NO;
-    }
-    if (!x->handled) {
-        x->handled = true;
-        finish(x);
-    }
-    return settle(x);
-}
-
-static void *on_target(void *context, const char *target, struct MHD_Connection *connection)
-{
-    hd_exchange *x = hd_exchange_new(context, connection, target);
-
-    if (x)
-        atomic_store(&x->link->busy, true);
-    return x;
-}
-
-static void unlist(hd_exchange *x)
-{
-    hd_http *http = x->http;
-
-    pthread_mutex_lock(&http->lock);
-    if (x->previous)
-        x->previous->next = x->next;
-    else
-        http->waiting = x->next;
-    if (x->next)
-        x->next->previous = x->previous;
-    pthread_mutex_unlock(&http->lock);
-}
-
-static void tell_access(hd_exchange *x, bool whole)
-{
-    static const char *const names[HD_METHODS + 1] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
-                                                      "OPTIONS", "-"};
-    const union MHD_ConnectionInfo *info;
-    struct hd_access access = {.method = names[x->method], .path = x->path, .peer = x->peer,
-                               .request_id = x->id, .status = x->status, .in_bytes = x->in_bytes,
-                               .out_bytes = x->out_bytes, .broken = !whole};
-
-    if (!x->orphan) { /* else somebody may be writing to them */
-        access.route = x->route;
-        access.who = x->who;
-    }
-    /* Some refusals are the library's own. */
-    if (!x->status && (info = MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_HTTP_STATUS)))
-        access.status = (int)info->http_status;
-    access.took_us = (hd_monotonic_ns() - x->began_ns) / 1000;
-    if (x->http->opts.access)
-        x->http->opts.access(x->http->opts.context, &access);
-}
-
-static void on_completed(void *context, struct MHD_Connection *connection, void **own,
-                         enum MHD_RequestTerminationCode how)
-{
-    hd_http *http = context;
-    hd_exchange *x = *own;
-
-    (void)connection;
-    if (!x)
-        return;
-    *own = NULL;
-    if (x->listed)
-        unlist(x);
-    tell_access(x, how == MHD_REQUEST_TERMINATED_COMPLETED_OK);
-    atomic_store(&x->link->busy, false);
-    hd_link_give(x->link, http->opts.limits.idle_ms + http->opts.limits.head_ms);
-    atomic_fetch_sub(&http->active, 1);
-    hd_exchange_release(x);
-}
-
-static void on_connection(void *context, struct MHD_Connection *connection, void **own,
-                          enum MHD_ConnectionNotificationCode what)
-{
-    hd_http *http = context;
-
-    if (what == MHD_CONNECTION_NOTIFY_STARTED)
-        *own = hd_guard_opened(
-            http->guard,
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
-    else
-        hd_guard_closed(http->guard, *own);
-}
 
 /* The library would decode targets in place; they are decoded from the exchange's copy, checked. */
 static size_t leave_escaped(void *context, struct MHD_Connection *connection, char *text)
@@ -317,8 +75,9 @@ static heed_status read_pem(const char *path, bool secret, char **out)
     else if (!S_ISREG(about.st_mode) || about.st_size == 0 || about.st_size > HD_HTTP_PEM_BYTES_MAX)
         status = hd_fail(HEED_E_FORMAT, "tls: `%.200s` is no PEM file", path);
     else if (secret && (about.st_mode & (S_IROTH | S_IWOTH)))
-        status = hd_fail(HEED_E_ARG, "tls: the key `%.200s` is open to everybody (mode %03o): chmod o=",
-                         path, (unsigned)about.st_mode & 0777);
+        status = hd_fail(HEED_E_ARG,
+                         "tls: the key `%.200s` is open to everybody (mode %03o): chmod o=", path,
+                         (unsigned)about.st_mode & 0777);
     else if (!(text = hd_alloc((size_t)about.st_size + 1, 1)))
         status = hd_fail(HEED_E_NOMEM, "tls: out of memory");
     else if (read(fd, text, (size_t)about.st_size) != about.st_size)
@@ -352,7 +111,8 @@ static heed_status start_library(hd_http *http)
     int count = 0;
 
     if (http->opts.threads > 1)
-        items[count++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, http->opts.threads, NULL};
+        items[count++] =
+            (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, http->opts.threads, NULL};
     /* Later versions refuse by themselves what http_head.c looks for in this one. */
     http->heads_checked_here = strcmp(MHD_get_version(), "0.9.75") == 0;
     items[count++] = (struct MHD_OptionItem){MHD_OPTION_STRICT_FOR_CLIENT,
@@ -366,9 +126,9 @@ static heed_status start_library(hd_http *http)
     }
     items[count] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     http->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
-        MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, http,
+        flags, 0, NULL, NULL, hd_on_request, http, MHD_OPTION_NOTIFY_COMPLETED, hd_on_completed,
+        http, MHD_OPTION_NOTIFY_CONNECTION, hd_on_connection, http, MHD_OPTION_URI_LOG_CALLBACK,
+        hd_on_target, http, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, http,
         /* The head twice: as it came, and where its lines lie; and what an answer's head needs. */
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, 2 * l->head_bytes + 8192,
         /* The guard counts; this one only has to be never less. */
@@ -376,7 +136,8 @@ static heed_status start_library(hd_http *http)
         MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
     if (!http->daemon)
         return hd_fail(HEED_E_IO, "http: libmicrohttpd does not start%s",
-                       http->key ? ": are the certificate and the key in PEM, and of each other?" : "");
+                       http->key ? ": are the certificate and the key in PEM, and of each other?"
+                                 : "");
     return HEED_OK;
 }
 
@@ -404,11 +165,13 @@ static heed_status prepare(hd_http *http, const struct hd_http_opts *opts)
     http->opts.cors_origin = NULL;
     fill_limits(&http->opts.limits);
     if (opts->threads < 0 || opts->threads > HD_HTTP_THREADS_MAX)
-        return hd_fail(HEED_E_ARG, "http: %d threads, not 0 to %d", opts->threads, HD_HTTP_THREADS_MAX);
+        return hd_fail(HEED_E_ARG, "http: %d threads, not 0 to %d", opts->threads,
+                       HD_HTTP_THREADS_MAX);
     if (http->opts.threads == 0) {
         long processors = sysconf(_SC_NPROCESSORS_ONLN);
-        http->opts.threads =
-            processors < 1 ? 1 : processors > HD_HTTP_THREADS_MAX ? HD_HTTP_THREADS_MAX : (int)processors;
+        http->opts.threads = processors < 1                     ? 1
+                             : processors > HD_HTTP_THREADS_MAX ? HD_HTTP_THREADS_MAX
+                                                                : (int)processors;
     }
     if (opts->cors_origin && !(http->opts.cors_origin = hd_strdup(opts->cors_origin)))
         return hd_fail(HEED_E_NOMEM, "http: out of memory");
@@ -418,11 +181,14 @@ static heed_status prepare(hd_http *http, const struct hd_http_opts *opts)
     if (getrandom(&http->id_seed, sizeof http->id_seed, 0) != sizeof http->id_seed)
         http->id_seed = (uint64_t)hd_monotonic_ns();
     HD_TRY(read_keys(http));
-    return hd_guard_open(&(struct hd_guard_opts){.listen = opts->listen, .connections = l->connections,
+    return hd_guard_open(&(struct hd_guard_opts){.listen = opts->listen,
+                                                 .connections = l->connections,
                                                  .per_address = per_address,
                                                  .spare_loopback = l->connections_per_address == 0,
-                                                 .tls = http->key != NULL, .head_ms = l->head_ms,
-                                                 .tick_ms = tick_of(l), .adopt = adopt,
+                                                 .tls = http->key != NULL,
+                                                 .head_ms = l->head_ms,
+                                                 .tick_ms = tick_of(l),
+                                                 .adopt = adopt,
                                                  .context = http},
                          &http->guard);
 }
@@ -455,28 +221,15 @@ int hd_http_port(const hd_http *http)
     return hd_guard_port(http->guard);
 }
 
-bool hd_http_loopback(const char *listen)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found;
-    struct hd_listen address;
-    bool loopback = true;
-
-    if (hd_listen_parse(listen, &address) != HEED_OK || !address.host[0] ||
-        getaddrinfo(address.host, NULL, &hints, &found) != 0)
-        return false;
-    for (const struct addrinfo *i = found; i; i = i->ai_next)
-        loopback = loopback && hd_address_loopback(i->ai_addr);
-    freeaddrinfo(found);
-    return loopback;
-}
-
 void hd_http_count(const hd_http *http, struct hd_http_counts *out)
 {
     struct hd_guard_counts counts;
 
     hd_guard_count(http->guard, &counts);
-    *out = (struct hd_http_counts){.connections = counts.open, .accepted = counts.accepted,
-                                   .refused = counts.refused, .cut_off = counts.cut_off,
+    *out = (struct hd_http_counts){.connections = counts.open,
+                                   .accepted = counts.accepted,
+                                   .refused = counts.refused,
+                                   .cut_off = counts.cut_off,
                                    .requests = atomic_load(&http->active),
                                    .body_bytes = (int64_t)atomic_load(&http->bodies.bytes)};
 }

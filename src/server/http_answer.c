@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Answers as they go out: entity tags and 304, packing, the headers that every answer has, pieces of a
- * stream. */
+ * Answers as they go out: entity tags and 304, packing, the headers that every answer has, pieces
+ * of a stream. */
 #include "server/http_inside.h"
 
 #include "base/limits.h"
@@ -93,7 +93,8 @@ static void write_etag(uint64_t hash, enum hd_coding coding, char etag[ETAG_BYTE
 }
 
 /* The asker has these bytes, packed as they would be now or not packed: etag says which. */
-static bool is_known(const hd_exchange *x, uint64_t hash, enum hd_coding coding, char etag[ETAG_BYTES])
+static bool is_known(const hd_exchange *x, uint64_t hash, enum hd_coding coding,
+                     char etag[ETAG_BYTES])
 {
     const char *known = hd_exchange_header(x, "If-None-Match");
 
@@ -106,7 +107,8 @@ static bool is_known(const hd_exchange *x, uint64_t hash, enum hd_coding coding,
     return hd_etag_named(known, etag);
 }
 
-static struct MHD_Response *answer_known(const hd_exchange *x, const char *media_type, const char *etag)
+static struct MHD_Response *answer_known(const hd_exchange *x, const char *media_type,
+                                         const char *etag)
 {
     struct MHD_Response *response = MHD_create_response_from_buffer(0, "", MHD_RESPMEM_PERSISTENT);
 
@@ -140,8 +142,8 @@ struct MHD_Response *hd_answer_text(hd_exchange *x, int *status, const char *med
     if (packed)
         response = MHD_create_response_from_buffer_with_free_callback(bytes, packed, free_packed);
     else
-        response = MHD_create_response_from_buffer(bytes, (void *)(uintptr_t)text,
-                                                   MHD_RESPMEM_MUST_COPY);
+        response =
+            MHD_create_response_from_buffer(bytes, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
     if (packed && !response)
         hd_free(packed);
     write_etag(hash, coding, etag);
@@ -150,22 +152,23 @@ struct MHD_Response *hd_answer_text(hd_exchange *x, int *status, const char *med
                                   put_own(x, response) && (!tagged || put(response, "ETag", etag)));
 }
 
-struct MHD_Response *hd_answer_problem(const hd_exchange *x, int status, const char *detail, bool close,
-                                       bool orphan, size_t *out_bytes)
+struct MHD_Response *hd_answer_problem(const hd_exchange *x, int status, const char *detail,
+                                       bool close, bool orphan, size_t *out_bytes)
 {
     char text[512];
-    int bytes = snprintf(text, sizeof text,
-                         "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}\n",
-                         MHD_get_reason_phrase_for((unsigned)status), status, detail);
+    int bytes =
+        snprintf(text, sizeof text,
+                 "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}\n",
+                 MHD_get_reason_phrase_for((unsigned)status), status, detail);
     struct MHD_Response *response =
         MHD_create_response_from_buffer((size_t)bytes, text, MHD_RESPMEM_MUST_COPY);
 
     *out_bytes = (size_t)bytes;
-    return if_whole(response,
-                    response &&
-                        put_common(x, response, "application/problem+json", HD_IDENTITY, close) &&
-                        (orphan ? put(response, "Cache-Control", "no-store") : put_own(x, response)) &&
-                        (status != 503 || put(response, "Retry-After", "1")));
+    return if_whole(
+        response,
+        response && put_common(x, response, "application/problem+json", HD_IDENTITY, close) &&
+            (orphan ? put(response, "Cache-Control", "no-store") : put_own(x, response)) &&
+            (status != 503 || put(response, "Retry-After", "1")));
 }
 
 /* ---- streams */
@@ -229,11 +232,14 @@ static void end_stream(void *context)
 {
     struct stream *s = context;
 
+    hd_exchange *x = s->x;
+
     if (s->done)
         s->done(s->context);
     hd_packer_clear(&s->packer);
     hd_free(s->buffer);
     hd_free(s);
+    hd_exchange_release(x);
 }
 
 struct MHD_Response *hd_answer_stream(hd_exchange *x, const char *media_type,
@@ -248,22 +254,23 @@ struct MHD_Response *hd_answer_stream(hd_exchange *x, const char *media_type,
             done(context);
         return NULL;
     }
+    atomic_fetch_add(&x->holders, 1); /* what `next` reads may lie in its arena */
     *s = (struct stream){.x = x, .next = next, .done = done, .context = context};
     if (hd_media_packs(media_type))
         s->coding = hd_coding_accepted(hd_exchange_header(x, "Accept-Encoding"));
     if (s->coding != HD_IDENTITY && (!(s->buffer = hd_alloc(HD_HTTP_STREAM_BYTES, 1)) ||
                                      !hd_packer_begin(&s->packer, s->coding)))
         s->coding = HD_IDENTITY;
-    response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HD_HTTP_STREAM_BYTES, read_stream, s,
-                                                 end_stream);
+    response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HD_HTTP_STREAM_BYTES,
+                                                 read_stream, s, end_stream);
     if (!response) {
         end_stream(s);
         return NULL;
     }
-    /* The library would send the last, empty chunk after the head that a HEAD asks for, and the client
-     * would take it for the next answer. Without chunks it ends the connection. */
+    /* The library would send the last, empty chunk after the head that a HEAD asks for, and the
+     * client would take it for the next answer. Without chunks it ends the connection. */
     if (x->method == HD_HEAD)
         MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
-    return if_whole(response, put_common(x, response, media_type, s->coding, false) &&
-                                  put_own(x, response));
+    return if_whole(response,
+                    put_common(x, response, media_type, s->coding, false) && put_own(x, response));
 }

@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * zlib and zstd on bodies, piece by piece: the bound is looked at after each piece, so that a
+ * bomb is stopped where it passes it. */
 #include "server/http_body.h"
 
 #include "base/limits.h"
@@ -10,8 +13,9 @@
 #include <zstd_errors.h>
 
 #define GZIP_WINDOW (15 + 16) /* zlib's way to say: gzip's header and check */
-#define ZSTD_WINDOW_LOG 23    /* 8 MiB, what RFC 8878 asks a decoder to take; more is memory for strangers */
-#define GZIP_LEVEL 4          /* of 9: a feed packs to a fifth, and 6 takes half as long again */
+#define ZSTD_WINDOW_LOG \
+    23               /* 8 MiB, what RFC 8878 asks a decoder to take; more is memory for strangers */
+#define GZIP_LEVEL 4 /* of 9: a feed packs to a fifth, and 6 takes half as long again */
 #define ZSTD_LEVEL 3
 #define FIRST_ROOM 4096
 
@@ -74,8 +78,8 @@ static int take_plain(struct hd_body *body, const char *bytes, size_t count)
     return 0;
 }
 
-/* Room for what the unpacker makes next. One byte past the bound is let in, to tell a body that is as
- * long as it may be from one that is longer. */
+/* Room for what the unpacker makes next. One byte past the bound is let in, to tell a body that is
+ * as long as it may be from one that is longer. */
 static int unpack_room(struct hd_body *body)
 {
     if (body->count > body->max)
@@ -175,7 +179,8 @@ bool hd_packer_begin(struct hd_packer *packer, enum hd_coding coding)
     *packer = (struct hd_packer){.coding = coding};
     if (coding == HD_GZIP) {
         z_stream *z = packer->state = hd_alloc(1, sizeof *z);
-        if (z && deflateInit2(z, GZIP_LEVEL, Z_DEFLATED, GZIP_WINDOW, 8, Z_DEFAULT_STRATEGY) == Z_OK)
+        if (z &&
+            deflateInit2(z, GZIP_LEVEL, Z_DEFLATED, GZIP_WINDOW, 8, Z_DEFAULT_STRATEGY) == Z_OK)
             return true;
         hd_free(z);
         packer->state = NULL;
@@ -186,8 +191,8 @@ bool hd_packer_begin(struct hd_packer *packer, enum hd_coding coding)
                                 packer->state, ZSTD_c_compressionLevel, ZSTD_LEVEL));
 }
 
-static bool run_gzip(struct hd_packer *packer, const char **in, size_t *in_bytes, bool last, char *out,
-                     size_t room, size_t *made)
+static bool run_gzip(struct hd_packer *packer, const char **in, size_t *in_bytes, bool last,
+                     char *out, size_t room, size_t *made)
 {
     z_stream *z = packer->state;
     int result;
@@ -204,15 +209,16 @@ static bool run_gzip(struct hd_packer *packer, const char **in, size_t *in_bytes
     return result != Z_STREAM_ERROR;
 }
 
-bool hd_packer_run(struct hd_packer *packer, const char **in, size_t *in_bytes, bool last, char *out,
-                   size_t room, size_t *made)
+bool hd_packer_run(struct hd_packer *packer, const char **in, size_t *in_bytes, bool last,
+                   char *out, size_t room, size_t *made)
 {
     if (packer->coding == HD_GZIP)
         return run_gzip(packer, in, in_bytes, last, out, room, made);
 
     ZSTD_inBuffer from = {*in, *in_bytes, 0};
     ZSTD_outBuffer to = {out, room, 0};
-    size_t left = ZSTD_compressStream2(packer->state, &to, &from, last ? ZSTD_e_end : ZSTD_e_continue);
+    size_t left =
+        ZSTD_compressStream2(packer->state, &to, &from, last ? ZSTD_e_end : ZSTD_e_continue);
     if (ZSTD_isError(left))
         return false;
     *in += from.pos;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A request's body while it comes in, unpacked as it comes, and answers being packed. What a body may
- * grow to is bounded twice: by itself, and together with all others that are being received. */
+ * A request's body while it comes in, unpacked as it comes, and answers being packed. What a body
+ * may grow to is bounded twice: by itself, and together with all others that are being received. */
 #ifndef HD_HTTP_BODY_H
 #define HD_HTTP_BODY_H
 
@@ -42,8 +42,8 @@ struct hd_packer {
 
 bool hd_packer_begin(struct hd_packer *packer, enum hd_coding coding);
 /* Packs *in into out, both moved on; `last`: nothing comes after *in. False: broken, of memory. */
-bool hd_packer_run(struct hd_packer *packer, const char **in, size_t *in_bytes, bool last, char *out,
-                   size_t room, size_t *made);
+bool hd_packer_run(struct hd_packer *packer, const char **in, size_t *in_bytes, bool last,
+                   char *out, size_t room, size_t *made);
 void hd_packer_clear(struct hd_packer *packer);
 
 /* The whole of a text, on the heap; NULL where that would not be shorter. */

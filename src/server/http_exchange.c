@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One request and its answer. It has up to two holders: the library, until the answer has left or the
- * client has, and somebody who answers later. Whichever lets go last gives it back, so that neither a
- * client who goes away nor a server that stops pulls it from under the other.
+ * One request and its answer. Its holders are the library, until the answer has left or the client
+ * has, somebody who answers later, and a stream. Whichever lets go last gives it back, so that
+ * neither a client who goes away nor a server that stops pulls it from under another.
  *
- * Where a server stops before somebody has answered, the exchange is an orphan: the client was told 503,
- * and what is answered to it now is thrown away. */
+ * Where a server stops before somebody has answered, the exchange is an orphan: the client was told
+ * 503, and what is answered to it now is thrown away. */
 #include "server/http_inside.h"
 
 #include "base/limits.h"
@@ -16,7 +16,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define SPARES_MAX 64                  /* exchanges kept for reuse: as many as are often under way at once */
+#define SPARES_MAX 64 /* exchanges kept for reuse: as many as are often under way at once */
 #define ARENA_BYTES 4096
 #define ARENA_KEPT ((size_t)256 << 10) /* one that grew past this gives its memory back */
 
@@ -93,8 +93,6 @@ void hd_exchange_release(hd_exchange *x)
     if (atomic_fetch_sub(&x->holders, 1) > 1)
         return;
     hd_body_clear(&x->body);
-    if (x->response)
-        MHD_destroy_response(x->response);
     if (hd_arena_bytes(x->arena) <= ARENA_KEPT) {
         wipe(x);
         pthread_mutex_lock(&http->lock);
@@ -250,8 +248,8 @@ void hd_exchange_answer(hd_exchange *x, int status, const char *media_type, cons
                         size_t bytes)
 {
     size_t out_bytes = 0;
-    struct MHD_Response *response = hd_answer_text(x, &status, status == 204 ? NULL : media_type, text,
-                                                   status == 204 ? 0 : bytes, &out_bytes);
+    struct MHD_Response *response = hd_answer_text(x, &status, status == 204 ? NULL : media_type,
+                                                   text, status == 204 ? 0 : bytes, &out_bytes);
 
     deliver(x, status, response, out_bytes);
 }
@@ -296,7 +294,8 @@ void hd_exchange_orphan(hd_exchange *x)
     if (x->status == 0) {
         x->orphan = true;
         x->status = 503;
-        x->response = hd_answer_problem(x, 503, "the server is stopping", true, true, &x->out_bytes);
+        x->response =
+            hd_answer_problem(x, 503, "the server is stopping", true, true, &x->out_bytes);
         if (x->suspended)
             MHD_resume_connection(x->connection);
     }

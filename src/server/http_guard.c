@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The door's thread, its list of who is in, and what it does with each when a deadline passes. */
 #define _GNU_SOURCE /* accept4 */
 #include "server/http_guard.h"
 
@@ -6,12 +8,10 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/time.h"
-#include "server/http_text.h"
+#include "server/http_listen.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -31,8 +31,8 @@ struct hd_peer {
     struct hd_peer *next;
 };
 
-/* A connection that was refused while its client was sending: closing now would make the kernel answer
- * with a reset, and a reset throws away an answer that was not read yet. */
+/* A connection that was refused while its client was sending: closing now would make the kernel
+ * answer with a reset, and a reset throws away an answer that was not read yet. */
 struct drained {
     int fd;
     int64_t deadline_ns;
@@ -46,8 +46,9 @@ struct hd_guard {
     bool running;
     atomic_bool ended;
     _Atomic int64_t accepted, refused, cut_off;
-    pthread_mutex_t door; /* held while connections are taken, so that deaf means deaf; before `lock` */
-    int listener;         /* -1 once deaf */
+    pthread_mutex_t
+        door;     /* held while connections are taken, so that deaf means deaf; before `lock` */
+    int listener; /* -1 once deaf */
     pthread_mutex_t lock; /* guards all below */
     struct hd_link **by_fd;
     int fds;
@@ -66,54 +67,7 @@ static const char full[] =
     "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
     "\"detail\":\"too many connections\"}";
 
-/* ---- addresses */
-
-bool hd_address_loopback(const struct sockaddr *address)
-{
-    if (address->sa_family == AF_INET) {
-        struct sockaddr_in in;
-        memcpy(&in, address, sizeof in);
-        return ntohl(in.sin_addr.s_addr) >> 24 == 127;
-    }
-    if (address->sa_family == AF_INET6) {
-        struct sockaddr_in6 in;
-        memcpy(&in, address, sizeof in);
-        return IN6_IS_ADDR_LOOPBACK(&in.sin6_addr) ||
-               (IN6_IS_ADDR_V4MAPPED(&in.sin6_addr) && in.sin6_addr.s6_addr[12] == 127);
-    }
-    return false;
-}
-
-/* What connections are counted by: an IPv4 address, or the first 64 bits of an IPv6 one, which is what
- * one household or machine is given. */
-static void address_key(const struct sockaddr *address, uint8_t key[16])
-{
-    memset(key, 0, 16);
-    if (address->sa_family == AF_INET) {
-        struct sockaddr_in in;
-        memcpy(&in, address, sizeof in);
-        key[10] = key[11] = 0xff;
-        memcpy(key + 12, &in.sin_addr, 4);
-    } else {
-        struct sockaddr_in6 in;
-        memcpy(&in, address, sizeof in);
-        memcpy(key, &in.sin6_addr, IN6_IS_ADDR_V4MAPPED(&in.sin6_addr) ? 16 : 8);
-    }
-}
-
-static void address_text(const struct sockaddr *address, char text[INET6_ADDRSTRLEN])
-{
-    uint8_t key[16];
-
-    address_key(address, key);
-    if (address->sa_family == AF_INET || (key[10] == 0xff && key[11] == 0xff)) {
-        inet_ntop(AF_INET, key + 12, text, INET6_ADDRSTRLEN);
-    } else {
-        struct sockaddr_in6 in;
-        memcpy(&in, address, sizeof in);
-        inet_ntop(AF_INET6, &in.sin6_addr, text, INET6_ADDRSTRLEN);
-    }
-}
+/* ---- links; under the lock */
 
 /* Where the address's record hangs in its chain; *where is NULL where it has none. */
 static struct hd_peer **find_peer(hd_guard *guard, const uint8_t key[16])
@@ -128,8 +82,6 @@ static struct hd_peer **find_peer(hd_guard *guard, const uint8_t key[16])
         where = &(*where)->next;
     return where;
 }
-
-/* ---- links; under the lock */
 
 static void drop_link(hd_guard *guard, struct hd_link *link)
 {
@@ -162,7 +114,7 @@ static struct hd_link *add_link(hd_guard *guard, int fd, const struct sockaddr *
     /* Still there only where its adopter ran out of memory before it opened it. */
     if (guard->by_fd[fd])
         drop_link(guard, guard->by_fd[fd]);
-    address_key(address, key);
+    hd_address_key(address, key);
     where = find_peer(guard, key);
     if (guard->open >= guard->opts.connections ||
         (!spared && *where && (*where)->count >= guard->opts.per_address) ||
@@ -180,7 +132,7 @@ static struct hd_link *add_link(hd_guard *guard, int fd, const struct sockaddr *
     link->from = *where;
     link->fd = fd;
     hd_link_give(link, guard->opts.head_ms);
-    address_text(address, link->peer);
+    hd_address_text(address, link->peer);
     link->next = guard->links;
     if (link->next)
         link->next->previous = link;
@@ -208,7 +160,8 @@ struct hd_link *hd_guard_opened(hd_guard *guard, int fd)
     return link;
 }
 
-/* Its answer was sent and it is about to be closed: a second descriptor keeps the connection alive. */
+/* Its answer was sent and it is about to be closed: a second descriptor keeps the connection alive.
+ */
 static void keep_draining(hd_guard *guard, const struct hd_link *link)
 {
     int unread = 0, fd;
@@ -232,8 +185,14 @@ void hd_guard_closed(hd_guard *guard, struct hd_link *link)
     pthread_mutex_unlock(&guard->lock);
 }
 
+/* In the middle of a request nothing more is owed: closing throws away what the kernel still holds
+ * for a client that does not take it. */
 static void cut_link(struct hd_link *link)
 {
+    struct linger at_once = {1, 0};
+
+    if (atomic_load(&link->busy))
+        setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     shutdown(link->fd, SHUT_RDWR);
     link->cut = true;
 }
@@ -257,8 +216,9 @@ static void enforce_deadlines(hd_guard *guard)
     pthread_mutex_lock(&guard->lock);
     crowded = guard->open >= guard->opts.connections - guard->opts.connections / 8;
     for (struct hd_link *link = guard->links; link; link = link->next) {
-        bool busy = atomic_load(&link->busy), silent = crowded && !busy &&
-                    atomic_load(&link->since_ns) + HD_HTTP_CROWDED_MS * INT64_C(1000000) <= now;
+        bool busy = atomic_load(&link->busy),
+             silent = crowded && !busy &&
+                      atomic_load(&link->since_ns) + HD_HTTP_CROWDED_MS * INT64_C(1000000) <= now;
         if (!link->opened || link->cut || (!silent && atomic_load(&link->deadline_ns) > now))
             continue;
         cut_link(link);
@@ -375,59 +335,8 @@ static void *guard_thread(void *argument)
 
 /* ---- opening and closing */
 
-static int listen_on(const struct addrinfo *info)
-{
-    int on = 1, off = 0;
-    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, info->ai_protocol);
-
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (info->ai_family == AF_INET6) /* [::] takes IPv4 too */
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0)
-        return fd;
-    on = errno;
-    close(fd);
-    errno = on;
-    return -1;
-}
-
-static heed_status open_listener(hd_guard *guard, const char *where)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
-    struct sockaddr_storage bound;
-    socklen_t bytes = sizeof bound;
-    struct hd_listen address;
-    int result, preferred;
-
-    HD_TRY(hd_listen_parse(where, &address));
-    result = getaddrinfo(address.host[0] ? address.host : NULL, address.port, &hints, &found);
-    if (result != 0)
-        return hd_fail(HEED_E_ARG, "listen: `%.100s`: %s", where, gai_strerror(result));
-    /* Of all addresses the IPv6 one, which takes IPv4 too; of a name's the IPv4 one, which whoever
-     * writes `localhost` means more often. */
-    preferred = address.host[0] ? AF_INET : AF_INET6;
-    for (const struct addrinfo *i = found; i && guard->listener < 0; i = i->ai_next)
-        if (i->ai_family == preferred)
-            guard->listener = listen_on(i);
-    for (const struct addrinfo *i = found; i && guard->listener < 0; i = i->ai_next)
-        if (i->ai_family != preferred)
-            guard->listener = listen_on(i);
-    freeaddrinfo(found);
-    if (guard->listener < 0)
-        return hd_fail_errno(HEED_E_IO, "listen: `%.100s`", where);
-    if (getsockname(guard->listener, (struct sockaddr *)&bound, &bytes) != 0)
-        return hd_fail_errno(HEED_E_IO, "listen: `%.100s`", where);
-    struct sockaddr_in in; /* the port lies at the same place in both families */
-    memcpy(&in, &bound, sizeof in);
-    guard->port = ntohs(in.sin_port);
-    return HEED_OK;
-}
-
-/* Raises the soft limit of descriptors to the hard one, as each connection takes one, and returns it.
- * It is the process's own and is not lowered again. */
+/* Raises the soft limit of descriptors to the hard one, as each connection takes one, and returns
+ * it. It is the process's own and is not lowered again. */
 static int raise_descriptors(void)
 {
     struct rlimit limit;
@@ -452,12 +361,12 @@ heed_status hd_guard_open(const struct hd_guard_opts *opts, hd_guard **out)
     guard->seed = hd_mix64((uint64_t)hd_monotonic_ns() ^ (uintptr_t)guard);
     guard->fds = raise_descriptors();
     if (guard->opts.connections > guard->fds - HD_HTTP_DESCRIPTORS_KEPT)
-        guard->opts.connections =
-            guard->fds > 2 * HD_HTTP_DESCRIPTORS_KEPT ? guard->fds - HD_HTTP_DESCRIPTORS_KEPT
-                                                      : guard->fds / 2;
+        guard->opts.connections = guard->fds > 2 * HD_HTTP_DESCRIPTORS_KEPT
+                                      ? guard->fds - HD_HTTP_DESCRIPTORS_KEPT
+                                      : guard->fds / 2;
     pthread_mutex_init(&guard->lock, NULL);
     pthread_mutex_init(&guard->door, NULL);
-    status = open_listener(guard, opts->listen);
+    status = hd_listen_open(opts->listen, &guard->listener, &guard->port);
     guard->by_fd = hd_alloc((size_t)guard->fds, sizeof(struct hd_link *));
     if (status == HEED_OK && !guard->by_fd)
         status = hd_fail(HEED_E_NOMEM, "http: out of memory");

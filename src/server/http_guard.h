@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The door: listens, counts who is in, and puts out who stays too long. It knows sockets and deadlines,
- * nothing of HTTP but the words with which it turns somebody away.
+ * The door: listens, counts who is in, and puts out who stays too long. It knows sockets and
+ * deadlines, nothing of HTTP but the words with which it turns somebody away.
  *
- * One thread takes connections, watches deadlines on the monotonic clock and drains what clients still
- * send after they were refused. A deadline is absolute: a byte a second does not move it. A descriptor
- * is shut down under the lock under which its owner gives it back, so that a reused one is never hit.
+ * One thread takes connections, watches deadlines on the monotonic clock and drains what clients
+ * still send after they were refused. A deadline is absolute: a byte a second does not move it. A
+ * descriptor is shut down under the lock under which its owner gives it back, so that a reused one
+ * is never hit.
  *
- * Where seven eighths of all places are taken, who has had one for two seconds without asking anything
- * loses it: silent connections by the thousand do not keep others out.
+ * Where seven eighths of all places are taken, who has had one for two seconds without asking
+ * anything loses it: silent connections by the thousand do not keep others out.
  *
  *     accept ─▶ counted ─▶ adopt(fd) ─▶ opened(fd): link ─▶ deadlines ─▶ closed(link) ─▶ [drained]
  */
@@ -25,7 +26,8 @@ typedef struct hd_guard hd_guard; /* locked */
 
 #define HD_NEVER INT64_MAX
 
-/* One connection. The deadline and the two marks are set by whoever works on it, without the lock. */
+/* One connection. The deadline and the two marks are set by whoever works on it, without the lock.
+ */
 struct hd_link {
     _Atomic int64_t deadline_ns; /* HD_NEVER: none */
     _Atomic int64_t since_ns;    /* when it was last given a deadline */
@@ -52,7 +54,8 @@ struct hd_guard_opts {
 };
 
 HEED_CHECKED heed_status hd_guard_open(const struct hd_guard_opts *opts, hd_guard **guard);
-/* Begins to take connections; apart from opening, so that who adopts can be made ready in between. */
+/* Begins to take connections; apart from opening, so that who adopts can be made ready in between.
+ */
 HEED_CHECKED heed_status hd_guard_start(hd_guard *guard);
 int hd_guard_port(const hd_guard *guard);
 
@@ -74,7 +77,5 @@ struct hd_guard_counts {
     int64_t open, accepted, refused, cut_off;
 };
 void hd_guard_count(hd_guard *guard, struct hd_guard_counts *out);
-
-bool hd_address_loopback(const struct sockaddr *address);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A request's head, looked over before anybody acts on it. What two parties could read differently is
- * refused: a proxy in front must not see one request where this server sees two. */
+ * A request's head, looked over before anybody acts on it. What two parties could read differently
+ * is refused: a proxy in front must not see one request where this server sees two. */
 #include "server/http_inside.h"
 
 #include "base/limits.h"
@@ -9,12 +9,12 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *const methods[HD_METHODS] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
-                                                "OPTIONS"};
+static const char *const methods[HD_METHODS] = {"GET",   "HEAD",   "POST",   "PUT",
+                                                "PATCH", "DELETE", "OPTIONS"};
 
 /* Headers of which a second one leaves open which counts. */
-static const char *const single[] = {"Host", "Content-Length", "Transfer-Encoding", "Content-Type",
-                                     "Content-Encoding", "Authorization"};
+static const char *const single[] = {"Host",         "Content-Length",   "Transfer-Encoding",
+                                     "Content-Type", "Content-Encoding", "Authorization"};
 
 struct verdict {
     hd_exchange *x;
@@ -29,14 +29,15 @@ static int refuse(struct verdict *v, int status, const char *why)
     return status;
 }
 
-/* libmicrohttpd 0.9.75 works on texts that end in NUL, so a NUL in a head hides what follows it, and
- * it takes a bare line feed for the end of a line. It writes two NULs over each CR LF and one over each
- * first colon, in place; so a head that was read as it was meant looks like
+/* libmicrohttpd 0.9.75 works on texts that end in NUL, so a NUL in a head hides what follows it,
+ * and it takes a bare line feed for the end of a line. It writes two NULs over each CR LF and one
+ * over each first colon, in place; so a head that was read as it was meant looks like
  *
  *     GET 0 /path 0 HTTP/1.1 0 0  Name 0 value 0 0  Name 0 value 0 0  0 0
  *
  * and any other was not. */
-static bool lies_as_read(const hd_exchange *x, const char *method, const char *version, size_t bytes)
+static bool lies_as_read(const hd_exchange *x, const char *method, const char *version,
+                         size_t bytes)
 {
     const char *end = method + bytes, *at = version + strlen(version);
 
@@ -237,7 +238,8 @@ int hd_head_check(hd_exchange *x, const char *method, const char *version, const
     struct verdict v = {x, 0, NULL};
 
     if (!x->target)
-        refuse(&v, x->line_at ? 503 : 400, x->line_at ? "out of memory" : "the request has no target");
+        refuse(&v, x->line_at ? 503 : 400,
+               x->line_at ? "out of memory" : "the request has no target");
     else if (x->line_bytes > limits->url_bytes)
         refuse(&v, 414, "the URL is longer than is taken here");
     else if (info && info->header_size > limits->head_bytes)

@@ -20,13 +20,13 @@ struct hd_http {
     struct MHD_Daemon *daemon;
     hd_guard *guard;
     char *certificate, *key; /* PEM */
-    bool heads_checked_here; /* by a copy of the library's layout of a head: known for its version */
+    bool heads_checked_here; /* http_head.c knows how this version of the library lays heads out */
     struct hd_bodies bodies;
     uint64_t id_seed;
     _Atomic uint64_t id_count;
     atomic_bool stopping; /* answers say that the connection ends */
     _Atomic int active;   /* exchanges that the library still works on */
-    _Atomic int holders;  /* exchanges that exist, and who started the server: the last one frees it */
+    _Atomic int holders;  /* exchanges that exist, and who started it: the last one frees it */
     pthread_mutex_t lock; /* guards all below; before an exchange's */
     bool ending;          /* nobody waits for anybody any more */
     hd_exchange *waiting; /* suspended */
@@ -42,11 +42,11 @@ struct hd_exchange {
     struct hd_link *link;              /* as long as the connection */
     int64_t began_ns;
     /* ---- the request */
-    const char *line_at;   /* where the library has the target, and how long it was there */
+    const char *line_at; /* where the library has the target, and how long it was there */
     size_t line_bytes;
-    const char *target;    /* a copy; NULL: no memory */
+    const char *target; /* a copy; NULL: no memory */
     const char *path, *query;
-    enum hd_method method; /* HD_METHODS: another */
+    enum hd_method method;             /* HD_METHODS: another */
     struct hd_header *headers, *pairs; /* pairs: of the query, decoded */
     int header_count, pair_count;
     char peer[INET6_ADDRSTRLEN], id[65];
@@ -59,7 +59,7 @@ struct hd_exchange {
     const char *route, *who;
     struct hd_put *puts;
     /* ---- the answer: under the lock */
-    _Atomic int holders; /* the library, and who answers later */
+    _Atomic int holders; /* the library, who answers later, a stream */
     bool later, suspended;
     bool orphan; /* ended by us while somebody still works on it */
     struct MHD_Response *response;
@@ -100,5 +100,15 @@ struct MHD_Response *hd_answer_stream(hd_exchange *x, const char *media_type,
 int hd_head_check(hd_exchange *x, const char *method, const char *version, const char **why);
 /* Whether a body follows, and how long it says it is (0: in chunks). After the check. */
 bool hd_head_body(const hd_exchange *x, uint64_t *length);
+
+/* ---- http_course.c: the library's callbacks; context: the server */
+void *hd_on_target(void *context, const char *target, struct MHD_Connection *connection);
+enum MHD_Result hd_on_request(void *context, struct MHD_Connection *connection, const char *url,
+                              const char *method, const char *version, const char *upload,
+                              size_t *upload_bytes, void **own);
+void hd_on_completed(void *context, struct MHD_Connection *connection, void **own,
+                     enum MHD_RequestTerminationCode how);
+void hd_on_connection(void *context, struct MHD_Connection *connection, void **own,
+                      enum MHD_ConnectionNotificationCode what);
 
 #endif

@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The parsers. None allocates but into the caller's arena, and none looks past the bytes it is given. */
 #include "server/http_text.h"
 
 #include "text/utf8.h"
@@ -130,7 +132,8 @@ bool hd_media_is(const char *header, const char *media_type)
         return false;
     header = skip_blanks(header);
     bytes = strcspn(header, "; \t,");
-    return same_word(header, bytes, media_type) && header[bytes + strspn(header + bytes, " \t")] != ',';
+    return same_word(header, bytes, media_type) &&
+           header[bytes + strspn(header + bytes, " \t")] != ',';
 }
 
 bool hd_media_packs(const char *media_type)
@@ -246,7 +249,8 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-heed_status hd_http_unescape(const char *text, size_t bytes, bool plus, char *out, size_t *out_bytes)
+heed_status hd_http_unescape(const char *text, size_t bytes, bool plus, char *out,
+                             size_t *out_bytes)
 {
     size_t count = 0;
 
@@ -256,7 +260,8 @@ heed_status hd_http_unescape(const char *text, size_t bytes, bool plus, char *ou
             int high = i + 2 < bytes ? hex(text[i + 1]) : -1;
             int low = i + 2 < bytes ? hex(text[i + 2]) : -1;
             if (high < 0 || low < 0)
-                return hd_fail(HEED_E_FORMAT, "url: a %% without two hexadecimal digits at byte %zu", i);
+                return hd_fail(HEED_E_FORMAT,
+                               "url: a %% without two hexadecimal digits at byte %zu", i);
             c = (char)(high << 4 | low);
             i += 2;
         } else if (c == '+' && plus) {
@@ -305,7 +310,8 @@ heed_status hd_listen_parse(const char *text, struct hd_listen *out)
         host++;
         bytes -= 2;
     } else if (memchr(text, ':', bytes)) {
-        return hd_fail(HEED_E_ARG, "listen: write an IPv6 address as [HOST]:PORT, not `%.100s`", text);
+        return hd_fail(HEED_E_ARG, "listen: write an IPv6 address as [HOST]:PORT, not `%.100s`",
+                       text);
     }
     digits = strlen(colon + 1);
     if (digits > 5 || !hd_http_length(colon + 1, &port) || port > 65535)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The small languages inside HTTP: targets, queries, media types, entity tags, codings, addresses.
- * Pure functions over bytes; every input is a stranger's. Of RFC 9110 and 9112 as much as heed needs. */
+ * Pure functions over bytes; every input is a stranger's. Of RFC 9110 and 9112 as much as heed
+ * needs. */
 #ifndef HD_HTTP_TEXT_H
 #define HD_HTTP_TEXT_H
 
@@ -21,7 +22,8 @@ bool hd_media_is(const char *header, const char *media_type);
 /* Texts and JSON, which are worth packing. */
 bool hd_media_packs(const char *media_type);
 
-/* Whether an If-None-Match names the entity tag (with its quotes), by weak comparison, or is `*`. */
+/* Whether an If-None-Match names the entity tag (with its quotes), by weak comparison, or is `*`.
+ */
 bool hd_etag_named(const char *header, const char *etag);
 
 /* A token of RFC 9110, 5.6.2: what a header's name may be. */

@@ -57,12 +57,10 @@ static struct hd_delivery *take_group(hd_intake *intake, int *count)
     return group;
 }
 
-/* What a failed call did take in stands, and is answered so. */
+/* Of a call that failed nothing is claimed: what of it is on disk comes again as a duplicate. */
 static void finish(hd_intake *intake, struct hd_delivery *delivery, heed_status status)
 {
-    const heed_ingest *p = &delivery->piece;
-
-    if (status != HEED_OK && p->accepted + p->duplicate + p->rejected == 0) {
+    if (status != HEED_OK) {
         delivery->status = status;
         snprintf(delivery->message, sizeof delivery->message, "%s", heed_error_message());
     }

@@ -42,6 +42,7 @@ struct hd_jobs {
     struct hd_metrics *metrics;
     pthread_t thread;
     int64_t next_train_ms, next_retain_ms; /* monotonic; the thread's own */
+    bool ended;                            /* it is joined; of whoever ends it */
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t news;
     struct job ring[HD_JOBS_KEPT_MAX];
@@ -396,15 +397,23 @@ heed_status hd_jobs_new(heed_engine *engine, const char *folder, const struct hd
     return HEED_OK;
 }
 
-void hd_jobs_free(hd_jobs *jobs)
+void hd_jobs_end(hd_jobs *jobs)
 {
-    if (!jobs)
+    if (!jobs || jobs->ended)
         return;
     pthread_mutex_lock(&jobs->lock);
     jobs->ending = true;
     pthread_cond_signal(&jobs->news);
     pthread_mutex_unlock(&jobs->lock);
     pthread_join(jobs->thread, NULL);
+    jobs->ended = true;
+}
+
+void hd_jobs_free(hd_jobs *jobs)
+{
+    if (!jobs)
+        return;
+    hd_jobs_end(jobs);
     for (int i = 0; i < HD_JOBS_KEPT_MAX; i++)
         hd_free(jobs->ring[i].result);
     pthread_cond_destroy(&jobs->news);

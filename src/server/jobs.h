@@ -50,7 +50,9 @@ const char *hd_job_kind_name(enum hd_job_kind kind);
 HEED_CHECKED heed_status hd_jobs_new(heed_engine *engine, const char *folder,
                                      const struct hd_jobs_opts *opts, struct hd_metrics *metrics,
                                      hd_jobs **jobs);
-/* Cancels what runs and waits for it. NULL is fine. */
+/* Cancels what runs and waits for it; nothing is begun any more. NULL is fine, as below. */
+void hd_jobs_end(hd_jobs *jobs);
+/* Ends it first, where it has not ended. */
 void hd_jobs_free(hd_jobs *jobs);
 /* HEED_E_BUSY: too many wait. */
 HEED_CHECKED heed_status hd_jobs_add(hd_jobs *jobs, const struct hd_job_order *order, int64_t *id);

@@ -187,18 +187,19 @@ void hd_server_reload(struct hd_server *server)
     hd_log_say(HD_LOG_FILE, HEED_LOG_INFO, "reloaded", NULL, NULL);
 }
 
-/* Jobs first: one that is cancelled may take its time, and answers go on meanwhile. The intake ends
- * before HTTP is gone, since what waits in it is owed an answer. */
+/* Jobs first: one that is cancelled may take its time, and answers go on meanwhile. Nothing is freed
+ * before HTTP has stopped; what waits in the intake then is taken in all the same. */
 void hd_server_stop(struct hd_server *server)
 {
     if (!server)
         return;
     if (server->http)
         hd_log_say(HD_LOG_FILE, HEED_LOG_INFO, "stopping", NULL, NULL);
-    hd_jobs_free(server->jobs);
+    hd_jobs_end(server->jobs);
     if (server->http)
         hd_http_stop(server->http, STOP_WAIT_MS);
     hd_intake_free(server->intake);
+    hd_jobs_free(server->jobs);
     hd_metrics_free(server->metrics);
     hd_keys_free(server->keys);
     heed_engine_close(server->engine);

@@ -33,9 +33,9 @@ printf '1 apple\n42 pear\n' >"$work/log.txt"
 
 # Commands: each line's words up to the first that is no command, and each --option of it.
 for page in README.md README.zh.md CONTRIBUTING.md docs/ARCHITECTURE.md docs/ATTENTION.md docs/IMPORT.md \
-    docs/OPERATING.md; do
+    docs/OPERATING.md docs/API.md docs/FILTERS.md docs/GORSE.md; do
     [ -f "$root/$page" ] || continue
-    grep -o -E '\bheed (demo|simulate|import|train|evaluate|feed|explain|attention|export|erase|retain|backup|restore|check|compact|bench|help|version)[^`#|&]*' \
+    grep -o -E '\bheed (demo|simulate|import|train|evaluate|feed|explain|attention|export|erase|retain|backup|restore|check|compact|serve|key|bench|help|version)[^`#|&]*' \
         "$root/$page" >"$work/lines"
     while read -r line; do
         set -- ${line#heed }

@@ -221,7 +221,7 @@ static bool check_bf16_block(const struct hd_kernels_bf16 *k)
     s.l = l1, s.along = with_along ? along : NULL, s.across = with_across ? across : NULL;
     k->softmax_block(&s);
     for (int64_t i = 0; i < M; i++) {
-        double want = 0, r = (double)ref[i] * log(2), max = -INFINITY;
+        double want = 0, r = (double)ref[i] * log(2), max = -(double)INFINITY;
         for (int64_t j = 0; j < n; j++) {
             double x = (double)l0[i * row + j], y = (double)l1[i * row + j];
             max = fmax(max, fmax(x, y));

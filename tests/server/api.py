@@ -197,6 +197,15 @@ def test_refused_feeds(server):
     ]
     for what, body, detail, field in said:
         server.refuses(what, 400, "POST", "/v1/feed", body, detail=detail, field=field)
+    server.call("POST", "/v1/feed", {"user": "u1", "exclude": ["x"] * 100000})
+    server.refuses("too many excluded", 400, "POST", "/v1/feed", {"user": "u1", "exclude": ["x"] * 100001},
+                   field="exclude")
+    server.call("POST", "/v1/feed", {"session": [{"item": "i1"}] * 1000})
+    server.refuses("too long a session", 400, "POST", "/v1/feed", {"session": [{"item": "i1"}] * 1001},
+                   field="session")
+    server.call("POST", "/v1/feed", {"user": "u1", "filter": "age < 9d".ljust(1 << 18)})
+    server.refuses("too long a filter", 400, "POST", "/v1/feed",
+                   {"user": "u1", "filter": "age < 9d".ljust((1 << 18) + 1)}, field="filter")
     server.refuses("n at its limit and past it", 400, "GET", "/v1/feed?user=u1&n=1001", field="n")
     server.call("GET", "/v1/feed?user=u1&n=1000")
     server.refuses("a misspelt parameter", 400, "GET", "/v1/feed?user=u1&fliter=x", field="fliter")
@@ -345,6 +354,10 @@ def test_jobs(server, data):
             break
         time.sleep(0.05)
     check("progress", "progress" in server.call("GET", f"/v1/jobs/{long}").body)
+    more = [server.call("POST", "/v1/jobs", {"kind": "evaluate"}, want=202).body["id"] for _ in range(15)]
+    server.refuses("a seventeenth that waits", 503, "POST", "/v1/jobs", {"kind": "evaluate"})
+    for id in more:
+        server.call("DELETE", f"/v1/jobs/{id}", want=202)
     server.call("DELETE", f"/v1/jobs/{waiting}", want=202)
     server.call("DELETE", f"/v1/jobs/{long}", want=202)
     check("cancelled", wait_for_job(server, long)["state"] == "cancelled")

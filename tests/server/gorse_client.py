@@ -19,10 +19,15 @@ SKIPPED = 77
 
 
 def install(folder):
-    run = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                          "--target", folder, CLIENT], capture_output=True, text=True, timeout=240)
-    if run.returncode != 0:
-        print(f"skipped: {CLIENT} cannot be installed: {run.stderr.strip().splitlines()[-1:]}")
+    try:
+        run = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--retries", "0",
+                              "--disable-pip-version-check", "--target", folder, CLIENT],
+                             capture_output=True, text=True, timeout=240)
+        problem = run.returncode != 0 and " ".join(run.stderr.split()[-30:])
+    except subprocess.TimeoutExpired:
+        problem = "it takes too long"
+    if problem:
+        print(f"skipped: {CLIENT} cannot be installed: {problem}")
         sys.exit(SKIPPED)
     sys.path.insert(0, folder)
 

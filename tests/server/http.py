@@ -7,6 +7,7 @@
 import gzip
 import json
 import os
+import random
 import re
 import resource
 import select
@@ -24,7 +25,8 @@ failures = []
 
 
 class Server:
-    """http_echo with these options; at the end it must stop by itself, with nothing to complain of."""
+    """http_echo with these options; at the end it must stop by itself, with nothing to complain of (a
+    sanitizer's findings are an exit status too). Bounds on times are wide: machines are busy."""
 
     def __init__(self, *options):
         self.log = tempfile.NamedTemporaryFile("r", suffix=".log")
@@ -270,6 +272,7 @@ def heads():
                         assert client.closed(), "still open"
                 except Exception as error:
                     raise AssertionError(f"{request}: {error}") from error
+    with Server("head_ms=300") as server:
         for garbage in GARBAGE:
             with Client(server) as client:
                 client.send(garbage)
@@ -565,15 +568,53 @@ def between(what, seconds, low, high):
     assert seconds is not None and low <= seconds <= high, f"{what}: {seconds}, not {low} to {high} s"
 
 
+def noise(rounds=1500):
+    """Requests with bytes changed, doubled, left out, in pieces: others get their answers as before."""
+    seed = int(os.environ.get("HEED_SEED", time.time()))
+    rng = random.Random(seed)
+    rows = [row.rsplit(None, 2)[0].encode("latin-1").decode("unicode_escape").encode("latin-1")
+            for row in HEADS.strip().split("\n")]
+    rows.append(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 99\r\n\r\n" +
+                gzip.compress(bytes(99)))
+    with Server("head_ms=200", "body_ms=200", "idle_ms=100") as server, Client(server) as other:
+        for i in range(rounds):
+            data = bytearray(rng.choice(rows))
+            for _ in range(rng.choice((0, 1, 1, 2, 5))):
+                at, what = rng.randrange(len(data) + 1), rng.randrange(4)
+                if what == 0 and data:
+                    del data[at:at + rng.randrange(1, 5)]
+                elif what == 1:
+                    data[at:at] = bytes(rng.choice(b"\0\r\n :;,%?#/\x7f\xff0") for _ in range(rng.randrange(1, 4)))
+                elif what == 2:
+                    data[at:at] = data[max(0, at - 40):at]
+                elif data:
+                    data[at % len(data)] = rng.randrange(256)
+            with Client(server) as client:
+                try:
+                    cut = rng.randrange(len(data) + 1)
+                    client.send(bytes(data[:cut]))
+                    client.send(bytes(data[cut:]))
+                    if rng.random() < 0.02:
+                        client.closed(1)
+                except OSError:
+                    pass
+            if i % 20 == 0:
+                try:
+                    same(f"among noise (HEED_SEED={seed})", other.ask("GET /repeat").status, 200)
+                except (OSError, EOFError):  # its idle time is short here too
+                    other.socket.close()
+                    other.__init__(server)
+
+
 def deadlines():
     with Server("head_ms=600", "body_ms=600", "answer_ms=600", "idle_ms=400") as server:
-        between("a head in drips", drip(server, b"GET /repeat HTTP/1.1\r\nX: " + b"y" * 200, 0.05, 4), 0.5, 1.2)
+        between("a head in drips", drip(server, b"GET /repeat HTTP/1.1\r\nX: " + b"y" * 200, 0.05, 8), 0.5, 4)
         with Client(server) as client:
             began = time.time()
             assert client.closed(4)
-            between("silence", time.time() - began, 0.5, 1.2)
+            between("silence", time.time() - began, 0.5, 4)
         head = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"
-        between("a body in drips", drip(server, head + b"b" * 900, 0.005, 9), 0.5, 2.2)
+        between("a body in drips", drip(server, head + b"b" * 990, 0.01, 9), 0.5, 4)
         chunked = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         with Client(server) as client:
             client.send(chunked)
@@ -584,12 +625,12 @@ def deadlines():
                     time.sleep(0.03)
             except (ConnectionError, BrokenPipeError):
                 pass
-            between("chunks without end", time.time() - began, 0.5, 1.5)
+            between("chunks without end", time.time() - began, 0.5, 3.9)
         with Client(server) as client:  # idle after an answer: its own, longer allowance
             client.ask("GET /repeat")
             began = time.time()
             assert client.closed(4)
-            between("idle", time.time() - began, 0.8, 1.6)
+            between("idle", time.time() - began, 0.8, 4)
         with Client(server) as client:  # asks much, reads nothing
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.send(b"GET /repeat?bytes=30000000 HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -647,7 +688,7 @@ def crowds():
                 began = time.time()
                 same("among them", client.ask("POST /echo", body=b"hi").body, b"hi")
                 worst = max(worst, time.time() - began)
-            assert worst < 1.0, f"an answer took {worst} s"
+            assert worst < 3.0, f"an answer took {worst} s"
         same("open", server.counts()["open"] >= count, True)
         for s in idle:
             s.close()
@@ -671,7 +712,7 @@ def leavers():
 def stopping():
     with Server() as server, Client(server) as client:
         client.ask("GET /repeat")
-        assert server.stop(5000) < 500, "waits for somebody idle"
+        assert server.stop(5000) < 4000, "waits for somebody idle"
         assert client.closed()
     with Server() as server, Client(server) as client:  # waits for an answer under way
         client.send(b"POST /later?ms=600 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
@@ -679,14 +720,14 @@ def stopping():
         took = server.stop(5000)
         answer = client.answer()
         same("answer", (answer.status, answer.body, answer["connection"]), (200, b"hi", "close"))
-        assert 300 < took < 1500, took
+        assert 300 < took < 4500, took
     with Server() as server:  # but not for ever; who answers too late does no harm
         clients = [Client(server) for _ in range(20)]
         for client in clients:
-            client.send(b"POST /later?ms=1500 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
+            client.send(b"POST /later?ms=4000 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
         time.sleep(0.2)
-        took = server.stop(300, 2000)
-        assert took < 1400, took
+        took = server.stop(300, 4500)
+        assert took < 3500, took
         for client in clients:
             same("status", client.answer().status, 503)
     with Server() as server:  # somebody in the middle of a head, of a body, of an answer
@@ -696,7 +737,7 @@ def stopping():
         halves[2].send(b"GET /repeat?bytes=30000000 HTTP/1.1\r\nHost: a\r\n\r\n")
         time.sleep(0.2)
         took = server.stop(300)
-        assert took < 2000, took
+        assert took < 5000, took
     with Server() as server:  # under load
         halt = threading.Event()
 
@@ -716,7 +757,7 @@ def stopping():
         halt.set()
         for thread in threads:
             thread.join()
-        assert took < 3000, took
+        assert took < 5000, took
 
 
 def tls():
@@ -740,7 +781,7 @@ def tls():
             with Client(server) as client:
                 began = time.time()
                 assert client.closed(4)
-                between("no handshake", time.time() - began, 0.6, 1.6)
+                between("no handshake", time.time() - began, 0.6, 4)
             with Client(server) as client:
                 client.send(b"GET /repeat HTTP/1.1\r\nHost: a\r\n\r\n")
                 assert client.closed()
@@ -771,7 +812,7 @@ def where():
 
 
 for case in (heads, limits, refused_while_sending, reuse, bodies, crowded_bodies, answers, cors, streams,
-             access_log, deadlines, crowds, leavers, stopping, tls, where):
+             access_log, noise, deadlines, crowds, leavers, stopping, tls, where):
     if WORDS and case.__name__ not in WORDS:
         continue
     began = time.time()

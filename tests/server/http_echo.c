@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A server of nothing, for the tests of the HTTP floor: it answers with what it was sent, later from
- * another thread, piece by piece, or not at all. Prints its port; stops at the end of its input, or at
- * a line `stop MS`; `count` prints what the door counted; `flush` ends the lines of the access log.
+ * A server of nothing, for the tests of the HTTP floor: it answers with what it was sent, later
+ * from another thread, piece by piece, or not at all. Prints its port; stops at the end of its
+ * input, or at a line `stop MS`; `count` prints what the door counted; `flush` ends the lines of
+ * the access log.
  *
- *     http_echo [NAME=VALUE ...]    listen, threads, cors, certificate, key, and every limit by name */
+ *     http_echo [NAME=VALUE ...]    listen, threads, cors, certificate, key, and every limit by
+ * name */
 #include "base/time.h"
 #include "server/http.h"
 
@@ -98,12 +100,12 @@ static int64_t next_lines(void *context, char *buffer, size_t room)
 static void end_lines(void *context)
 {
     atomic_fetch_add(&lines_done, 1);
-    free(context);
+    ((struct lines *)context)->count = -1;
 }
 
 static void stream(hd_exchange *x)
 {
-    struct lines *lines = malloc(sizeof *lines);
+    struct lines *lines = hd_arena_alloc(hd_exchange_arena(x), 1, sizeof *lines);
 
     *lines = (struct lines){number(x, "lines", 10), 0, number(x, "fail", -1)};
     hd_exchange_stream(x, 200, "application/x-ndjson", next_lines, end_lines, lines);
@@ -160,16 +162,16 @@ static void on_access(void *context, const struct hd_access *a)
         return;
     pthread_mutex_lock(&log_lock);
     fprintf(access_log, "%s %s %d %s %s %s %zu %zu %d\n", a->method, a->path, a->status,
-            a->route ? a->route : "-", a->who ? a->who : "-", a->request_id, a->in_bytes, a->out_bytes,
-            a->broken);
+            a->route ? a->route : "-", a->who ? a->who : "-", a->request_id, a->in_bytes,
+            a->out_bytes, a->broken);
     fflush(access_log);
     pthread_mutex_unlock(&log_lock);
 }
 
 /* ---- options */
 
-static struct hd_http_opts opts = {.listen = "127.0.0.1:0", .threads = 2, .admit = admit,
-                                   .handle = handle, .access = on_access};
+static struct hd_http_opts opts = {
+    .listen = "127.0.0.1:0", .threads = 2, .admit = admit, .handle = handle, .access = on_access};
 
 static const struct {
     const char *name;

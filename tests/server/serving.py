@@ -61,9 +61,13 @@ class Serving:
     def log(self):
         return self.log_path.read_text(encoding="utf-8")
 
-    def rss_mib(self):
+    def memory_mib(self, what="VmRSS"):
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
-        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+        return int(re.search(what + r":\s+(\d+)", status)[1]) / 1024
+
+    def is_watched(self):
+        """By a sanitizer, which maps terabytes for its shadow and keeps what was freed for a while."""
+        return self.memory_mib("VmSize") > 1 << 20
 
     def stop(self):
         """The exit status, None where it had to be killed."""

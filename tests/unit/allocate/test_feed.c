@@ -176,12 +176,91 @@ static void test_diversify(void **state)
     assert_int_equal(hd_diversify(&five, 0.5, &one, 0, 10), 0);
 }
 
+/* ---- topics and exploration */
+
+static void test_topics(void **state)
+{
+    const int32_t some[] = {2, 8}, none[] = {3, 7};
+    uint8_t out[5] = {0, 1, 0, 0, 0};
+    const uint8_t want[5] = {0, 1, 1, 1, 0};
+
+    (void)state;
+    for (int32_t i = 0; i < 5; i++) {
+        assert_int_equal(hd_topics_meet(&five, i, some, 2), i == 2 || i == 3);
+        assert_false(hd_topics_meet(&five, i, none, 2));
+        assert_false(hd_topics_meet(&five, i, some, 0));
+    }
+    hd_filter_topics(&five, some, 2, out);
+    assert_memory_equal(out, want, sizeof out);
+}
+
+/* Over a grid of the two numbers: how often each item stands in each place is what the propensities
+ * say, and each place's sum to one. */
+static void test_explore(void **state)
+{
+    enum { N = 4, COUNT_ALL = 7, GRID = 400 };
+    const double rate = 0.3;
+    double seen[COUNT_ALL][N] = {{0}}, said[COUNT_ALL][N] = {{0}};
+
+    (void)state;
+    for (int a = 0; a < GRID; a++)
+        for (int b = 0; b < GRID; b++) {
+            struct hd_pick picks[COUNT_ALL];
+            double propensity[N], u[2] = {(a + 0.5) / GRID, (b + 0.5) / GRID};
+            for (int i = 0; i < COUNT_ALL; i++)
+                picks[i] = (struct hd_pick){.item = i, .score = (float)-i};
+            int64_t place = hd_explore(picks, COUNT_ALL, N, rate, u, propensity);
+            assert_int_equal(place >= 0, u[0] < rate);
+            if (place >= 0) {
+                assert_true(place >= N / 2 && picks[place].item >= N);
+                assert_int_equal(picks[place].source, HD_SOURCE_EXPLORE);
+            }
+            for (int i = 0; i < N; i++) {
+                seen[picks[i].item][i] += 1.0 / GRID / GRID;
+                said[picks[i].item][i] = propensity[i];
+            }
+        }
+    for (int i = 0; i < N; i++) {
+        double sum = 0;
+        for (int v = 0; v < COUNT_ALL; v++) {
+            sum += said[v][i];
+            assert_true(fabs(said[v][i] - seen[v][i]) < 0.01);
+        }
+        assert_true(fabs(sum - 1) < 1e-12);
+    }
+}
+
+static const struct explore_row {
+    const char *name;
+    int count, n;
+    double rate;
+} explore_rows[] = {
+    {"nothing behind the page", 4, 4, 1},
+    {"a page of one has no lower half", 4, 1, 1},
+    {"a rate of 0", 8, 4, 0},
+};
+
+static void test_explores_nothing(void **state)
+{
+    (void)state;
+    for (const struct explore_row *r = explore_rows; r < explore_rows + COUNT(explore_rows); r++) {
+        struct hd_pick picks[8] = {{0}};
+        double propensity[8] = {0}, u[2] = {0, 0.5};
+        print_message("# %s\n", r->name);
+        assert_int_equal(hd_explore(picks, r->count, r->n, r->rate, u, propensity), -1);
+        for (int i = 0; i < r->n; i++)
+            assert_true(propensity[i] == 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_filter_catalogue), cmocka_unit_test(test_filter_items),
         cmocka_unit_test(test_select_top),       cmocka_unit_test(test_select_fresh),
         cmocka_unit_test(test_similarity),       cmocka_unit_test(test_diversify),
+        cmocka_unit_test(test_topics),           cmocka_unit_test(test_explore),
+        cmocka_unit_test(test_explores_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

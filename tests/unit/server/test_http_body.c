@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Bodies packed and unpacked: whatever the pieces they come in, they are what they were; bounds hold at
- * the limit and one past it; what was taken is given back. */
+ * Bodies packed and unpacked: whatever the pieces they come in, they are what they were; bounds
+ * hold at the limit and one past it; what was taken is given back. */
 #include "base/memory.h"
 #include "base/random.h"
 #include "server/http_body.h"
@@ -32,7 +32,8 @@ static size_t pack(enum hd_coding coding, size_t bytes, size_t piece, size_t win
     while (!packer.ended) {
         size_t now = bytes - at < piece ? bytes - at : piece, left = now, made;
         const char *in = text + at;
-        assert_true(hd_packer_run(&packer, &in, &left, at + now == bytes, packed + count, window, &made));
+        assert_true(
+            hd_packer_run(&packer, &in, &left, at + now == bytes, packed + count, window, &made));
         at += now - left;
         count += made;
     }
@@ -41,7 +42,8 @@ static size_t pack(enum hd_coding coding, size_t bytes, size_t piece, size_t win
 }
 
 /* The status of a body that comes in such pieces. */
-static int receive(struct hd_body *body, enum hd_coding coding, size_t max, size_t bytes, size_t piece)
+static int receive(struct hd_body *body, enum hd_coding coding, size_t max, size_t bytes,
+                   size_t piece)
 {
     int status = hd_body_begin(body, &all, coding, max);
 
@@ -61,7 +63,8 @@ static void test_pieces(void **state)
                 struct hd_body body;
                 size_t bytes = coding && (pieces[p] == 1 || pieces[q] == 1) ? 5000 : BYTES;
                 size_t count = pack((enum hd_coding)coding, bytes, pieces[p], pieces[q]);
-                assert_int_equal(receive(&body, (enum hd_coding)coding, BYTES, count, pieces[q]), 0);
+                assert_int_equal(receive(&body, (enum hd_coding)coding, BYTES, count, pieces[q]),
+                                 0);
                 assert_int_equal(body.count, bytes);
                 assert_memory_equal(body.bytes, text, bytes);
                 assert_int_equal(body.bytes[bytes], 0);
@@ -83,7 +86,8 @@ static void test_bounds(void **state)
                 size_t count = pack((enum hd_coding)coding, sizes[i], BYTES, BYTES);
                 assert_int_equal(receive(&body, (enum hd_coding)coding, sizes[i], count, piece), 0);
                 hd_body_clear(&body);
-                assert_int_equal(receive(&body, (enum hd_coding)coding, sizes[i] - 1, count, piece), 413);
+                assert_int_equal(receive(&body, (enum hd_coding)coding, sizes[i] - 1, count, piece),
+                                 413);
                 hd_body_clear(&body);
             }
     assert_int_equal(all.bytes, 0);
@@ -162,7 +166,8 @@ static void test_whole(void **state)
         hd_body_clear(&body);
         for (size_t i = 0; i < BYTES; i++)
             again[i] = (char)hd_random_below(&rng, 256);
-        assert_null(hd_pack((enum hd_coding)coding, again, BYTES, &count)); /* would not be shorter */
+        assert_null(
+            hd_pack((enum hd_coding)coding, again, BYTES, &count)); /* would not be shorter */
         assert_null(hd_pack((enum hd_coding)coding, "", 0, &count));
     }
 }

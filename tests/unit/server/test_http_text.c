@@ -181,8 +181,8 @@ static void answer_query(const char *text, char *out, size_t room)
 
     *out = 0;
     while (hd_query_next(&text, &pair))
-        used += (size_t)snprintf(out + used, room - used, "[%.*s][%.*s]", (int)pair.name_bytes, pair.name,
-                                 (int)pair.value_bytes, pair.value);
+        used += (size_t)snprintf(out + used, room - used, "[%.*s][%.*s]", (int)pair.name_bytes,
+                                 pair.name, (int)pair.value_bytes, pair.value);
 }
 
 static void answer_unescape(const char *text, bool plus, char *out)
@@ -226,7 +226,8 @@ static void ask(const char *question, const char *text, const char *about, char 
     else if (strcmp(question, "length") == 0 && hd_http_length(text, &length))
         snprintf(out, room, "%llu", (unsigned long long)length);
     else if (strcmp(question, "listen") == 0)
-        snprintf(out, room, "%s", hd_listen_parse(text, &listen) == HEED_OK ? "" : heed_error_message());
+        snprintf(out, room, "%s",
+                 hd_listen_parse(text, &listen) == HEED_OK ? "" : heed_error_message());
     else
         strcpy(out, "no");
     if (strcmp(question, "listen") == 0 && !*out)

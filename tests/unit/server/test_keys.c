@@ -158,6 +158,23 @@ static void test_store(void **state)
     heed_keys_free(keys);
 }
 
+/* Of revoked keys there may be any number. */
+static void test_too_many(void **state)
+{
+    heed_engine *engine = ((struct shop *)*state)->engine;
+    char name[32] = "";
+
+    for (int i = 0; i < HD_KEYS_MAX; i++) {
+        snprintf(name, sizeof name, "k%d", i);
+        heed_key key = key_of(name, HEED_ROLE_SERVE, name);
+        assert_int_equal(heed_engine_key_add(engine, &key), HEED_OK);
+    }
+    heed_key more = key_of("more", HEED_ROLE_SERVE, "more");
+    assert_int_equal(heed_engine_key_add(engine, &more), HEED_E_RANGE);
+    assert_int_equal(heed_engine_key_revoke(engine, name), HEED_OK);
+    assert_int_equal(heed_engine_key_add(engine, &more), HEED_OK);
+}
+
 static void test_audit(void **state)
 {
     heed_engine *engine = ((struct shop *)*state)->engine;
@@ -173,6 +190,8 @@ static void test_audit(void **state)
     assert_int_equal(heed_engine_audit(engine, "", "job", "train"), HEED_E_ARG);
     assert_int_equal(heed_engine_audit_list(engine, 0, &text), HEED_E_ARG);
     assert_int_equal(heed_engine_audit_list(engine, HD_AUDIT_LINES_MAX + 1, &text), HEED_E_ARG);
+    assert_int_equal(heed_engine_audit_list(engine, HD_AUDIT_LINES_MAX, &text), HEED_OK);
+    heed_text_free(text);
     assert_int_equal(heed_engine_audit_list(engine, 1, &text), HEED_OK);
     assert_non_null(strstr(text->text, "\"who\":\"bob\",\"action\":\"job\",\"subject\":\"train\""));
     assert_null(strstr(text->text, "ann"));
@@ -331,7 +350,7 @@ int main(void)
 #define WITH_SHOP(test) cmocka_unit_test_setup_teardown(test, open_shop, close_shop)
     const struct CMUnitTest tests[] = {
         WITH_SHOP(test_open),       cmocka_unit_test(test_secret), cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_quota), WITH_SHOP(test_store),       WITH_SHOP(test_audit),
+        cmocka_unit_test(test_quota), WITH_SHOP(test_store),       WITH_SHOP(test_audit),        WITH_SHOP(test_too_many),
         WITH_SHOP(test_locked),     WITH_SHOP(test_limits),        WITH_SHOP(test_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
