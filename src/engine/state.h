@@ -108,7 +108,7 @@ struct heed_engine {
     hd_store *store;
     struct hd_items *items; /* as of items_changes */
     int64_t items_changes;
-    bool kept_fresh; /* heed_engine_refresh() reads what has changed, so that no request has to */
+    atomic_bool kept_fresh; /* heed_engine_refresh() reads what has changed, so that no request has to */
     struct hd_tally tally;
     struct hd_popular *popular; /* as of popular_seq, made at popular_ns */
     int64_t popular_seq, popular_ns;
