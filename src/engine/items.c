@@ -390,3 +390,16 @@ int32_t hd_items_topic(const struct hd_items *items, char mark, const char *name
 
     return hd_map_find(items->shelf->texts->topics, key, topic_key(mark, name, strlen(name), key));
 }
+
+int32_t hd_items_topics(const struct hd_items *items)
+{
+    return hd_map_count(items->shelf->texts->topics);
+}
+
+const char *hd_items_topic_name(const struct hd_items *items, int32_t topic, char *mark)
+{
+    const char *key = hd_map_text(items->shelf->texts->topics, topic, NULL);
+
+    *mark = key[0];
+    return key + 1;
+}

@@ -165,6 +165,10 @@ bool hd_items_worn(const struct hd_items *items);
 /* The number of a tag ('t') or an author ('a') in the catalogue's topics, -1: none has it. Under the
  * engine's lock. */
 int32_t hd_items_topic(const struct hd_items *items, char mark, const char *name);
+/* How many topics there are, and the mark and name of one, good as long as the items. Both under the
+ * engine's lock. */
+int32_t hd_items_topics(const struct hd_items *items);
+const char *hd_items_topic_name(const struct hd_items *items, int32_t topic, char *mark);
 
 /* Reads all histories, through a store handle of its own: nobody waits for it. */
 HEED_CHECKED heed_status hd_past_read(heed_engine *engine, struct hd_past *past);

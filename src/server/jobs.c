@@ -5,22 +5,20 @@
 #include "base/limits.h"
 #include "base/memory.h"
 #include "base/time.h"
+#include "server/job_errand.h"
 #include "server/log.h"
-#include "server/metrics.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define RETAIN_EVERY_MS (INT64_C(3600) * 1000) /* ages are days; an hour late is on time */
+#define RETRY_MS 60000 /* of a store that has no model yet */
 #define LOWEST_PRIORITY 19
 
 struct job {
@@ -42,6 +40,7 @@ struct hd_jobs {
     struct hd_metrics *metrics;
     pthread_t thread;
     int64_t next_train_ms, next_retain_ms; /* monotonic; the thread's own */
+    int64_t trained_ms;                    /* when the last training here ended; 0: never */
     bool ended;                            /* it is joined; of whoever ends it */
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t news;
@@ -97,130 +96,6 @@ static bool on_progress(void *context, const char *what, int64_t done, int64_t t
     return go_on;
 }
 
-static heed_status train(hd_jobs *jobs, const struct hd_job_order *order,
-                         const heed_progress *progress, struct hd_json_writer *w)
-{
-    heed_train_opts opts = order->train;
-    heed_train_report r = {0};
-
-    opts.progress = *progress;
-    HD_TRY(heed_engine_train(jobs->engine, &opts, &r));
-    if (jobs->metrics)
-        hd_metrics_trained(jobs->metrics, &r);
-    hd_json_put_text(w, "recipe", r.recipe);
-    hd_json_put_int(w, "epochs", r.epochs);
-    hd_json_put_int(w, "best_epoch", r.best_epoch);
-    hd_json_put_number(w, "valid_ndcg10", r.valid_ndcg10);
-    hd_json_put_bool(w, "kept_out", r.kept_out);
-    if (opts.only_better)
-        hd_json_put_number(w, "rival_ndcg10", r.rival_ndcg10);
-    hd_json_put_number(w, "seconds", r.train_seconds);
-    return HEED_OK;
-}
-
-static heed_status evaluate(hd_jobs *jobs, const heed_progress *progress, struct hd_json_writer *w)
-{
-    heed_evaluation e = {0};
-
-    HD_TRY(heed_engine_evaluate(jobs->engine, progress, &e));
-    hd_json_put_int(w, "users", e.users);
-    hd_json_put_int(w, "items", e.items);
-    hd_json_put_number(w, "ndcg10", e.test.ndcg10);
-    hd_json_put_number(w, "hr10", e.test.hr10);
-    hd_json_put_number(w, "mrr", e.test.mrr);
-    hd_json_put_number(w, "coverage", e.test.coverage);
-    hd_json_put_number(w, "popularity_ndcg10", e.popularity.ndcg10);
-    hd_json_put_number(w, "markov_ndcg10", e.markov.ndcg10);
-    hd_json_put_number(w, "seconds", e.seconds);
-    return HEED_OK;
-}
-
-/* Where an export's bytes go. */
-struct export_file {
-    struct running *running;
-    FILE *file;
-    int64_t bytes;
-};
-
-static bool on_bytes(void *context, const char *text, size_t bytes)
-{
-    struct export_file *out = context;
-
-    out->bytes += (int64_t)bytes;
-    return fwrite(text, 1, bytes, out->file) == bytes &&
-           on_progress(out->running, "bytes written", out->bytes, 0);
-}
-
-static heed_status write_records(hd_jobs *jobs, heed_record what, struct running *running,
-                                 const char *path, int64_t *bytes)
-{
-    struct export_file out = {running, fopen(path, "wxe"), 0};
-
-    if (!out.file)
-        return hd_fail_errno(HEED_E_IO, "%s: cannot write", path);
-    heed_status status =
-        heed_engine_export(jobs->engine, what, &(heed_sink){on_bytes, &out});
-    bool failed = ferror(out.file) != 0;
-    if ((fclose(out.file) != 0 || failed) && status != HEED_E_IO)
-        status = hd_fail_errno(HEED_E_IO, "%s: cannot write", path);
-    if (status != HEED_OK)
-        unlink(path);
-    *bytes = out.bytes;
-    return status;
-}
-
-/* Into DATA/exports, under a name of ours: nobody who asks can choose where the server writes. */
-static heed_status export_to_file(hd_jobs *jobs, const struct hd_job_order *order,
-                                  struct running *running, struct hd_json_writer *w)
-{
-    static const struct {
-        const char *name, *ending;
-        heed_record what;
-    } kinds[] = {{"events", "ndjson", HEED_RECORD_EVENT},
-                 {"items", "ndjson", HEED_RECORD_ITEM},
-                 {"users", "ndjson", HEED_RECORD_USER},
-                 {"model", "safetensors", HEED_RECORDS}};
-    char path[4096], stamp[HD_TIME_TEXT_BYTES];
-    int64_t bytes = 0;
-    size_t k = 0;
-
-    while (k + 1 < sizeof kinds / sizeof *kinds && strcmp(kinds[k].name, order->what) != 0)
-        k++;
-    snprintf(path, sizeof path, "%s/exports", jobs->folder);
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        return hd_fail_errno(HEED_E_IO, "%s: cannot be made", path);
-    hd_time_format(hd_clock_now(NULL), stamp);
-    for (char *c = stamp; *c; c++)
-        *c = *c == ':' || *c == '.' ? '-' : *c; /* as a name of a file anywhere */
-    if ((size_t)snprintf(path, sizeof path, "%s/exports/%s-%s-%" PRId64 ".%s", jobs->folder,
-                         kinds[k].name, stamp, running->id, kinds[k].ending) >= sizeof path)
-        return hd_fail(HEED_E_RANGE, "export: the data folder's path is too long");
-    if (kinds[k].what == HEED_RECORDS)
-        HD_TRY(heed_engine_export_model(jobs->engine, "sequence", path));
-    else
-        HD_TRY(write_records(jobs, kinds[k].what, running, path, &bytes));
-    hd_json_put_text(w, "file", path + strlen(jobs->folder) + 1);
-    return HEED_OK;
-}
-
-static heed_status perform(hd_jobs *jobs, const struct hd_job_order *order,
-                           struct running *running, struct hd_json_writer *w)
-{
-    heed_progress progress = {on_progress, running};
-
-    switch (order->kind) {
-    case HD_JOB_TRAIN:
-        return train(jobs, order, &progress, w);
-    case HD_JOB_EVALUATE:
-        return evaluate(jobs, &progress, w);
-    case HD_JOB_EXPORT:
-        return export_to_file(jobs, order, running, w);
-    case HD_JOB_KINDS:
-        break;
-    }
-    return hd_fail(HEED_E_ARG, "job: there is no such kind");
-}
-
 static void log_job(const struct job *job)
 {
     struct hd_log_line line;
@@ -240,18 +115,22 @@ static void log_job(const struct job *job)
 static void run_job(hd_jobs *jobs, int64_t id, const struct hd_job_order *order)
 {
     struct running running = {jobs, id};
+    struct hd_job_errand errand = {jobs->engine, jobs->folder, jobs->metrics,
+                                   id,           order,        {on_progress, &running}};
     struct hd_json_writer w = {0};
     const char *text = NULL;
     char message[HD_ERROR_BYTES_MAX] = "";
 
     hd_json_begin_object(&w, NULL);
-    heed_status status = perform(jobs, order, &running, &w);
+    heed_status status = hd_job_perform(&errand, &w);
     if (status == HEED_OK) {
         hd_json_end(&w);
         status = hd_json_finish(&w, &text, NULL);
     }
     if (status != HEED_OK)
         snprintf(message, sizeof message, "%s", heed_error_message());
+    else if (order->kind == HD_JOB_TRAIN)
+        jobs->trained_ms = monotonic_ms();
     pthread_mutex_lock(&jobs->lock);
     struct job *job = find_job(jobs, id);
     job->state = status == HEED_OK          ? HD_JOB_DONE
@@ -308,17 +187,29 @@ static void retain(hd_jobs *jobs)
 static void order_training(hd_jobs *jobs)
 {
     struct hd_job_order order = {.kind = HD_JOB_TRAIN, .by = "schedule"};
-    heed_engine_counts counts;
     int64_t id;
 
     order.train.only_better = true;
-    if (heed_engine_count(jobs->engine, &counts) != HEED_OK || counts.events == 0)
-        return; /* nothing to learn from yet */
     if (hd_jobs_add(jobs, &order, &id) != HEED_OK)
         hd_log_say(HD_LOG_FILE, HEED_LOG_WARN, "schedule", "message", heed_error_message());
 }
 
-/* What is due by the clock. A store without a model gets its first training at once. */
+/* A store without a model is looked at again soon: there may be enough to learn from by then. One that
+ * somebody has trained meanwhile waits its time from there. */
+static void train_when_due(hd_jobs *jobs, int64_t now)
+{
+    int64_t every = jobs->opts.train_every, soon = every < RETRY_MS ? every : RETRY_MS;
+    heed_engine_counts counts = {0};
+
+    if (jobs->trained_ms && now - jobs->trained_ms < every) {
+        jobs->next_train_ms = jobs->trained_ms + every;
+        return;
+    }
+    if (heed_engine_count(jobs->engine, &counts) == HEED_OK && counts.events > 0)
+        order_training(jobs);
+    jobs->next_train_ms = now + (counts.has_model ? every : soon);
+}
+
 static void do_what_is_due(hd_jobs *jobs)
 {
     int64_t now = monotonic_ms();
@@ -327,10 +218,8 @@ static void do_what_is_due(hd_jobs *jobs)
         retain(jobs);
         jobs->next_retain_ms = now + RETAIN_EVERY_MS;
     }
-    if (jobs->opts.train_every > 0 && now >= jobs->next_train_ms) {
-        order_training(jobs);
-        jobs->next_train_ms = now + jobs->opts.train_every;
-    }
+    if (jobs->opts.train_every > 0 && now >= jobs->next_train_ms)
+        train_when_due(jobs, now);
 }
 
 /* Waits for news, a second at the longest; false once the end was asked for. */

@@ -194,6 +194,17 @@ void hd_store_histories_clear(struct hd_store_histories *histories);
 typedef heed_status (*hd_event_fn)(void *context, int32_t user, int32_t item, heed_time ts);
 HEED_CHECKED heed_status hd_store_walk_events(hd_store *store, uint32_t kinds, hd_event_fn fn,
                                               void *context, int64_t *seq);
+/* The same, all of a user's next to each other, of a span of time: from `from`, before `to`. Times that
+ * are not known are 0. */
+struct hd_event_look {
+    int32_t user, item;
+    uint8_t kind;
+    heed_time ts;
+    int64_t dwell_ms; /* 0: not given */
+};
+typedef heed_status (*hd_look_fn)(void *context, const struct hd_event_look *look);
+HEED_CHECKED heed_status hd_store_walk_by_user(hd_store *store, uint32_t kinds, heed_time from,
+                                               heed_time to, hd_look_fn fn, void *context);
 /* The numbers of those users, rising; on the heap, hd_free() them. */
 HEED_CHECKED heed_status hd_store_silent_users(hd_store *store, int32_t **users, int64_t *count);
 

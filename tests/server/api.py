@@ -579,6 +579,24 @@ def test_cold(folder):
     server.stop()
 
 
+def test_schedule(folder):
+    """What has events and no model is trained at once; what comes too late to be kept is forgotten."""
+    heed("simulate", "-o", folder + "/hamlet", "--users", "60", "--items", "40", "--events", "2500", "--json")
+    heed("import", "events", folder + "/hamlet/events.ndjson", "--json", data=folder + "/warm")
+    server = Server(folder + "/warm", "--train", "every=1h", "--retain", "impression=1s")
+    for _ in range(900):
+        if server.ask("GET", "/readyz").body["model"]:
+            break
+        time.sleep(0.1)
+    check("a model by itself", server.ask("GET", "/readyz").body["model"], server.lines()[-1000:])
+    job = wait_for_job(server, 1)
+    check("by the schedule", job["by"] == "schedule" and job["kind"] == "train", job)
+    check("and once", len(server.call("GET", "/v1/jobs").body["jobs"]) == 1)
+    left = server.call("GET", "/v1/events?kind=impression").body["events"]
+    check("impressions are forgotten", left == [] and server.ask("GET", "/readyz").body["events"] > 0, left[:1])
+    server.stop()
+
+
 def main():
     folder = tempfile.mkdtemp(prefix="heed-api-")
     data = folder + "/data"
@@ -602,6 +620,7 @@ def main():
         test_roles(data)
         test_rates(data)
         test_cold(folder)
+        test_schedule(folder)
     finally:
         for server in Server.all:
             if server.process.poll() is None:  # a case broke before it could stop it
