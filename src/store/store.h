@@ -87,12 +87,16 @@ struct hd_event_row {
     int32_t nth;      /* part of the identity of an event without an id; see above */
     uint8_t kind;     /* enum hd_event_kind of acquire/event.h; the store keeps a small number */
     int32_t position; /* -1: not given */
+    int64_t seq;      /* decides between equal times; 0: after all that is there */
     int64_t dwell_ms; /* -1: not given */
     double value;     /* NAN: not given */
     const char *id, *decision;
     const char *context, *ext; /* JSON */
 };
 
+/* In a transaction: `count` places in the order of arrival, from *seq on, for rows that will be put in
+ * another order. */
+HEED_CHECKED heed_status hd_store_take_seqs(hd_store *store, int64_t count, int64_t *seq);
 /* In a transaction. *fresh: false where it was there already. */
 HEED_CHECKED heed_status hd_store_put_event(hd_store *store, const struct hd_event_row *row,
                                             bool *fresh);
