@@ -2,15 +2,16 @@
  *
  * Lines of imported files, as strangers write them. The first byte says which format the rest is:
  *
- *     I interactions   R ratings   E events   J items in JSON   M lists of films
+ *     I interactions   R ratings   E events   J items in JSON   U users   M lists of films
  *     L whatever a file may hold, packed or not, through the line reader
  *
- * Laws, beside surviving: what a parser takes keeps every limit; an event or an item written as
+ * Laws, beside surviving: what a parser takes keeps every limit; an event, an item or a user written as
  * JSON reads back as the same one; lines are numbered without a gap and are clean UTF-8 or say why
  * not. */
 #define _GNU_SOURCE /* memfd_create */
 #include "acquire/fields.h"
 #include "acquire/movielens.h"
+#include "acquire/user.h"
 #include "base/limits.h"
 #include "text/lines.h"
 #include "text/utf8.h"
@@ -149,6 +150,71 @@ static void check_item(const struct hd_item *item)
     hd_json_clear(&w);
 }
 
+/* ---- users */
+
+/* The lists' names in the order of their bits. */
+static const struct list {
+    unsigned bit;
+    const char *mark, *plural;
+} lists[] = {
+    {HD_USER_BLOCK_ITEMS, "block", "items"},       {HD_USER_BLOCK_AUTHORS, "block", "authors"},
+    {HD_USER_BLOCK_TAGS, "block", "tags"},         {HD_USER_FOLLOW_AUTHORS, "follow", "authors"},
+    {HD_USER_FOLLOW_TAGS, "follow", "tags"},
+};
+
+static void put_list(struct hd_json_writer *w, const struct hd_user *user, const struct list *list)
+{
+    hd_json_begin_array(w, list->plural);
+    for (int64_t i = 0; i < user->marks; i++)
+        if (user->mark[i].list == list->bit)
+            hd_json_put_text(w, NULL, user->mark[i].name);
+    hd_json_end(w);
+}
+
+static void check_user(const struct hd_user *user)
+{
+    struct hd_json_writer w = {0};
+    struct hd_user back;
+    const char *text;
+    size_t bytes;
+
+    LAW(hd_check_id("id", user->id.at, user->id.bytes) == HEED_OK);
+    LAW(user->consent <= HD_CONSENT_ALL && user->marks >= 0 && user->marks <= HD_MARKS_MAX);
+    LAW(!user->attributes || strlen(user->attributes) <= HD_CONTEXT_BYTES_MAX);
+    hd_json_begin_object(&w, NULL);
+    put_span(&w, "id", user->id);
+    if (user->attributes)
+        hd_json_put_raw(&w, "attributes", user->attributes);
+    hd_json_begin_object(&w, "consent");
+    hd_json_put_bool(&w, "learn", (user->consent & HD_CONSENT_LEARN) != 0);
+    hd_json_put_bool(&w, "personalise", (user->consent & HD_CONSENT_PERSONALISE) != 0);
+    hd_json_put_bool(&w, "sell", (user->consent & HD_CONSENT_SELL) != 0);
+    hd_json_end(&w);
+    for (int i = 0; i < 5; i++) {
+        if (i == 0 || i == 3)
+            hd_json_begin_object(&w, lists[i].mark);
+        put_list(&w, user, &lists[i]);
+        if (i == 2 || i == 4)
+            hd_json_end(&w);
+    }
+    hd_json_end(&w);
+    LAW(hd_json_finish(&w, &text, &bytes) == HEED_OK);
+    LAW(hd_parse_user(second, text, bytes, arena, &back) == HEED_OK);
+    LAW(same_span(user->id, back.id) && same_text(user->attributes, back.attributes));
+    LAW(user->consent == back.consent && user->marks == back.marks);
+    LAW((user->given & ~back.given) == 0);
+    for (int i = 0; i < 5; i++) /* the lists may come in another order, each keeps its own */
+        for (int64_t m = 0, n = 0; m < user->marks; m++) {
+            if (user->mark[m].list != lists[i].bit)
+                continue;
+            while (n < back.marks && back.mark[n].list != lists[i].bit)
+                n++;
+            LAW(n < back.marks && same_text(user->mark[m].name, back.mark[n].name));
+            n++;
+        }
+    hd_json_clear(&w);
+}
+
 /* ---- lines */
 
 static void one_line(char format, const char *line, size_t bytes, bool first)
@@ -156,6 +222,7 @@ static void one_line(char format, const char *line, size_t bytes, bool first)
     static struct hd_movielens look;
     static struct hd_item item;
     struct hd_event event;
+    struct hd_user user;
 
     hd_arena_reset(arena);
     switch (format) {
@@ -176,6 +243,10 @@ static void one_line(char format, const char *line, size_t bytes, bool first)
     case 'J':
         if (hd_parse_item(reader, line, bytes, arena, &item) == HEED_OK)
             check_item(&item);
+        break;
+    case 'U':
+        if (hd_parse_user(reader, line, bytes, arena, &user) == HEED_OK)
+            check_user(&user);
         break;
     case 'M':
         if (first && hd_movies_look(line, bytes, &look) != HEED_OK)

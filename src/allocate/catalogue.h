@@ -17,6 +17,9 @@ struct hd_catalogue {
     const heed_time *created;  /* items; 0: not known */
     const heed_time *expires;  /* items; 0: never */
     const bool *hidden;        /* items */
+    /* No item was created after the one, none expires before the other (0: none does). Between them,
+     * which is where most moments of asking lie, only `hidden` decides. */
+    heed_time created_last, expires_first;
     /* What an item is about: its tags and its author, as numbers, rising and each once. */
     const int32_t *const *topic; /* items */
     const int32_t *topic_count;  /* items */

@@ -10,6 +10,11 @@
 
 void hd_filter_catalogue(const struct hd_catalogue *c, heed_time at, uint8_t *out)
 {
+    if (at >= c->created_last && (c->expires_first == 0 || at < c->expires_first)) {
+        for (int64_t i = 0; i < c->items; i++)
+            out[i] |= c->hidden[i];
+        return;
+    }
     for (int64_t i = 0; i < c->items; i++)
         out[i] |= c->hidden[i] || (c->expires[i] != 0 && c->expires[i] <= at) || c->created[i] > at;
 }

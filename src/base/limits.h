@@ -26,6 +26,10 @@
 #define HD_SESSION_MAX 10000   /* visits of a session that come with a request; models see fewer */
 #define HD_LIST_MAX 1000         /* records of one page; whoever wants all exports */
 #define HD_LIST_DEFAULT 100
+#define HD_REPORT_READERS_LEAST 10 /* behind a line of a report: fewer is a story about somebody */
+#define HD_REPORT_READERS_MAX 1000000000 /* nobody hides more, and sums of it stay far from overflow */
+#define HD_REPORT_GROUPS_MAX 1000 /* lines of a report: whoever wants all exports */
+#define HD_REPORT_GROUPS_DEFAULT 50
 #define HD_DECISIONS_BYTES_MAX (INT64_C(256) << 20) /* of decisions.ndjson, then a new one begins: a million answers */
 #define HD_EXCLUDE_MAX 100000    /* items that one request may exclude by name */
 #define HD_FILTER_BYTES_MAX (1 << 18) /* one filter: a list of ten thousand ids of ordinary length */

@@ -70,14 +70,13 @@ static heed_status grow_nth(struct import *im, int32_t user)
 static heed_status put_event(struct import *im, const struct hd_event *e, bool *fresh)
 {
     struct hd_event_row row;
-    int32_t user, nth = 0;
 
+    HD_TRY(hd_event_to_row(&im->put, e, &row));
     if (im->content == INTERACTIONS) {
-        HD_TRY(hd_store_intern_user(im->put.store, e->user.at, e->user.bytes, &user, NULL));
-        HD_TRY(grow_nth(im, user));
-        nth = im->nth[user]++;
+        HD_TRY(grow_nth(im, row.user));
+        row.nth = im->nth[row.user]++;
     }
-    return hd_put_event(&im->put, e, nth, &row, fresh);
+    return hd_store_put_event(im->put.store, &row, fresh);
 }
 
 /* Whether a parser has turned the line away; anything else ends the import. */

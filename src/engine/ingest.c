@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH_ROWS 20000 /* as in import.c: an fsync is not felt, a wait for the lock is short */
+#define BATCH_ROWS 100000 /* of a few bodies at once: pages that many of them touch are written once */
 
 struct looked_at {
     int32_t user, item;
@@ -35,6 +35,13 @@ struct delta {
     int64_t events, event_room;
 };
 
+/* An event that was understood and waits to be put: all of a batch go in in the order of the tree of
+ * events, (user, time), so that each of its pages is looked for once and not once an event. */
+struct waiting {
+    struct hd_event_row row;
+    heed_ingest *piece;
+};
+
 struct ingesting {
     heed_engine *engine;
     struct hd_put put;
@@ -42,6 +49,8 @@ struct ingesting {
     heed_ingest *piece;
     int64_t rows;                /* in the open transaction */
     int64_t items_known;         /* numbers below it are in the store already */
+    struct waiting *waiting;
+    int64_t waitings, waiting_room;
     struct delta delta;
 };
 
@@ -119,6 +128,43 @@ static heed_status follow(heed_engine *engine, struct delta *d, const struct hd_
     return status;
 }
 
+static int by_place(const void *a, const void *b)
+{
+    const struct hd_event_row *x = &((const struct waiting *)a)->row,
+                              *y = &((const struct waiting *)b)->row;
+
+    if (x->user != y->user)
+        return x->user < y->user ? -1 : 1;
+    if (x->ts != y->ts)
+        return x->ts < y->ts ? -1 : 1;
+    return (x->seq > y->seq) - (x->seq < y->seq);
+}
+
+/* Of two that have one id and differ, which one stays is not said. */
+static heed_status put_waiting(struct ingesting *g)
+{
+    int64_t count = g->waitings, first;
+
+    g->waitings = 0;
+    if (count == 0)
+        return HEED_OK;
+    HD_TRY(hd_store_take_seqs(g->put.store, count, &first));
+    for (int64_t i = 0; i < count; i++)
+        g->waiting[i].row.seq = first + i;
+    qsort(g->waiting, (size_t)count, sizeof *g->waiting, by_place);
+    for (int64_t i = 0; i < count; i++) {
+        struct waiting *w = &g->waiting[i];
+        bool fresh = false;
+        HD_TRY(hd_store_put_event(g->put.store, &w->row, &fresh));
+        w->piece->accepted += fresh;
+        w->piece->duplicate += !fresh;
+        if (fresh)
+            HD_TRY(note_event(g, &w->row));
+    }
+    hd_arena_reset(g->put.arena);
+    return HEED_OK;
+}
+
 static heed_status begin(struct ingesting *g)
 {
     struct hd_store_counts counts;
@@ -136,6 +182,7 @@ static heed_status commit(struct ingesting *g)
     struct hd_store_changes now;
     heed_engine *engine = g->engine;
 
+    HD_TRY(put_waiting(g));
     HD_TRY(hd_store_changes(g->put.store, &now));
     HD_TRY(hd_store_commit(g->put.store));
     pthread_mutex_lock(&engine->lock);
@@ -162,10 +209,33 @@ static heed_status turn_away(struct ingesting *g, int64_t line, const char *why)
     return HEED_OK;
 }
 
+/* The texts that the row points to must outlive the document. */
+static heed_status keep_text(struct ingesting *g, const char **text)
+{
+    size_t bytes = *text ? strlen(*text) + 1 : 0;
+    char *copy = *text ? hd_arena_alloc_small(g->put.arena, bytes) : NULL;
+
+    if (*text && !copy)
+        return hd_fail(HEED_E_NOMEM, "ingest: no memory for a text");
+    *text = copy ? memcpy(copy, *text, bytes) : NULL;
+    return HEED_OK;
+}
+
+static heed_status wait_event(struct ingesting *g, const struct hd_event *event)
+{
+    struct waiting w = {.piece = g->piece};
+
+    HD_TRY(hd_event_to_row(&g->put, event, &w.row));
+    HD_TRY(keep_text(g, &w.row.id));
+    HD_TRY(keep_text(g, &w.row.decision));
+    HD_TRY(grow((void **)&g->waiting, g->waitings, &g->waiting_room, sizeof *g->waiting));
+    g->waiting[g->waitings++] = w;
+    return HEED_OK;
+}
+
 static heed_status put_record(struct ingesting *g, const hd_json *root, bool *fresh)
 {
     struct hd_event event;
-    struct hd_event_row row;
     struct hd_item item;
     struct hd_user user;
     int32_t number;
@@ -175,8 +245,7 @@ static heed_status put_record(struct ingesting *g, const hd_json *root, bool *fr
         HD_TRY(hd_event_of_json(root, g->put.arena, &event));
         if (event.ts == 0)
             event.ts = hd_clock_now(&g->engine->clock);
-        HD_TRY(hd_put_event(&g->put, &event, 0, &row, fresh));
-        return *fresh ? note_event(g, &row) : HEED_OK;
+        return wait_event(g, &event);
     case HEED_RECORD_ITEM:
         HD_TRY(hd_item_of_json(root, g->put.arena, &item));
         HD_TRY(hd_put_item(&g->put, &item, g->piece->merge, &number, fresh));
@@ -199,15 +268,18 @@ static bool turned_away(heed_status status)
 
 static heed_status take(struct ingesting *g, const hd_json *root, int64_t line)
 {
-    bool fresh = false;
+    bool event = g->piece->what == HEED_RECORD_EVENT, fresh = false;
 
-    hd_arena_reset(g->put.arena);
+    if (!event)
+        HD_TRY(put_waiting(g));
     heed_status status = put_record(g, root, &fresh);
+    if (!event)
+        hd_arena_reset(g->put.arena);
     if (turned_away(status))
         return turn_away(g, line, heed_error_message());
     HD_TRY(status);
-    g->piece->accepted += fresh;
-    g->piece->duplicate += !fresh;
+    g->piece->accepted += fresh; /* an event's are counted when it is put */
+    g->piece->duplicate += !fresh && !event;
     if (++g->rows < BATCH_ROWS)
         return HEED_OK;
     HD_TRY(commit(g));
@@ -327,6 +399,7 @@ heed_status heed_engine_ingest(heed_engine *engine, heed_ingest *pieces, int cou
     hd_arena_free(g.put.arena);
     hd_free(g.delta.item);
     hd_free(g.delta.event);
+    hd_free(g.waiting);
     /* Of a call that failed nothing is claimed: some of it may be on disk, and comes again as a
      * duplicate. */
     for (int i = 0; status != HEED_OK && i < count; i++)

@@ -39,6 +39,7 @@ struct hd_shelf {
     const char **id, **title, **author, **url;
     heed_time *created, *expires;
     bool *hidden;
+    heed_time created_last, expires_first; /* never too narrow; an item that changed may leave them wide */
     const int32_t **topic;
     int32_t *topic_count;
 };
@@ -135,6 +136,8 @@ static heed_status shelf_copy(const struct hd_shelf *from, int64_t room, struct 
     memcpy(s->topic, from->topic, n * sizeof *s->topic);
     memcpy(s->topic_count, from->topic_count, n * sizeof *s->topic_count);
     s->filled = from->filled;
+    s->created_last = from->created_last;
+    s->expires_first = from->expires_first;
     *out = s;
     return HEED_OK;
 }
@@ -223,6 +226,10 @@ static heed_status shelf_put(struct hd_shelf *s, int32_t item, const char *id,
     s->created[item] = row->created;
     s->expires[item] = row->expires;
     s->hidden[item] = row->hidden;
+    if (row->created > s->created_last)
+        s->created_last = row->created;
+    if (row->expires != 0 && (s->expires_first == 0 || row->expires < s->expires_first))
+        s->expires_first = row->expires;
     HD_TRY(put_topics(s, item, row, json));
     if (item >= s->filled)
         s->filled = item + 1;
@@ -248,6 +255,8 @@ static heed_status snapshot(struct hd_shelf *s, struct hd_items **out)
                                              .created = s->created,
                                              .expires = s->expires,
                                              .hidden = s->hidden,
+                                             .created_last = s->created_last,
+                                             .expires_first = s->expires_first,
                                              .topic = s->topic,
                                              .topic_count = s->topic_count};
     *out = items;
@@ -380,4 +389,17 @@ int32_t hd_items_topic(const struct hd_items *items, char mark, const char *name
     char key[HD_ID_BYTES_MAX + 1];
 
     return hd_map_find(items->shelf->texts->topics, key, topic_key(mark, name, strlen(name), key));
+}
+
+int32_t hd_items_topics(const struct hd_items *items)
+{
+    return hd_map_count(items->shelf->texts->topics);
+}
+
+const char *hd_items_topic_name(const struct hd_items *items, int32_t topic, char *mark)
+{
+    const char *key = hd_map_text(items->shelf->texts->topics, topic, NULL);
+
+    *mark = key[0];
+    return key + 1;
 }

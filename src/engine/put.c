@@ -7,12 +7,10 @@
 
 #include <string.h>
 
-heed_status hd_put_event(struct hd_put *put, const struct hd_event *e, int32_t nth,
-                         struct hd_event_row *out, bool *fresh)
+heed_status hd_event_to_row(struct hd_put *put, const struct hd_event *e, struct hd_event_row *out)
 {
     struct hd_event_row row = {
         .ts = e->ts,
-        .nth = nth,
         .kind = (uint8_t)e->kind,
         .position = e->position,
         .dwell_ms = e->dwell_ms,
@@ -25,7 +23,6 @@ heed_status hd_put_event(struct hd_put *put, const struct hd_event *e, int32_t n
 
     HD_TRY(hd_store_intern_user(put->store, e->user.at, e->user.bytes, &row.user, NULL));
     HD_TRY(hd_store_intern_item(put->store, e->item.at, e->item.bytes, &row.item, NULL));
-    HD_TRY(hd_store_put_event(put->store, &row, fresh));
     *out = row;
     return HEED_OK;
 }

@@ -15,9 +15,10 @@ struct hd_put {
     struct hd_json_writer tags; /* scratch; cleared by the caller at the end */
 };
 
-/* nth: part of the identity of an event without an id. *row gets the numbers. */
-HEED_CHECKED heed_status hd_put_event(struct hd_put *put, const struct hd_event *event, int32_t nth,
-                                      struct hd_event_row *row, bool *fresh);
+/* The row of an event, its user and item with numbers, new ones where need be; its texts are the
+ * event's. It is put by hd_store_put_event(). */
+HEED_CHECKED heed_status hd_event_to_row(struct hd_put *put, const struct hd_event *event,
+                                         struct hd_event_row *row);
 /* merge: what the item does not speak of stays. *fresh: something is new. */
 HEED_CHECKED heed_status hd_put_item(struct hd_put *put, const struct hd_item *item, bool merge,
                                      int32_t *number, bool *fresh);

@@ -108,7 +108,7 @@ struct heed_engine {
     hd_store *store;
     struct hd_items *items; /* as of items_changes */
     int64_t items_changes;
-    bool kept_fresh; /* heed_engine_refresh() reads what has changed, so that no request has to */
+    atomic_bool kept_fresh; /* heed_engine_refresh() reads what has changed, so that no request has to */
     struct hd_tally tally;
     struct hd_popular *popular; /* as of popular_seq, made at popular_ns */
     int64_t popular_seq, popular_ns;
@@ -165,6 +165,10 @@ bool hd_items_worn(const struct hd_items *items);
 /* The number of a tag ('t') or an author ('a') in the catalogue's topics, -1: none has it. Under the
  * engine's lock. */
 int32_t hd_items_topic(const struct hd_items *items, char mark, const char *name);
+/* How many topics there are, and the mark and name of one, good as long as the items. Both under the
+ * engine's lock. */
+int32_t hd_items_topics(const struct hd_items *items);
+const char *hd_items_topic_name(const struct hd_items *items, int32_t topic, char *mark);
 
 /* Reads all histories, through a store handle of its own: nobody waits for it. */
 HEED_CHECKED heed_status hd_past_read(heed_engine *engine, struct hd_past *past);

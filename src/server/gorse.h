@@ -8,7 +8,8 @@
  *     gorse.c          recommendations, health
  *     gorse_records.c  users and items, in and out
  *     gorse_feedback.c feedback, in and out
- *     gorse_convert.c  one record's JSON, both ways */
+ *     gorse_convert.c  one record's JSON, both ways
+ *     gorse_time.c     dates in many forms */
 #ifndef HD_GORSE_H
 #define HD_GORSE_H
 

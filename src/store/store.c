@@ -404,9 +404,9 @@ static heed_status open_database(hd_store *store)
         hd_store_unlock(store);
         HD_TRY(status);
     }
-    /* A checkpoint each 64 MiB of log: pages that an import touches again and again are moved once.
+    /* A checkpoint each 128 MiB of log: pages that an import touches again and again are moved once.
      */
-    return hd_store_sql(store, "PRAGMA synchronous = full; PRAGMA wal_autocheckpoint = 8192",
+    return hd_store_sql(store, "PRAGMA synchronous = full; PRAGMA wal_autocheckpoint = 16384",
                         "cannot be opened");
 }
 

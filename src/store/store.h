@@ -87,12 +87,16 @@ struct hd_event_row {
     int32_t nth;      /* part of the identity of an event without an id; see above */
     uint8_t kind;     /* enum hd_event_kind of acquire/event.h; the store keeps a small number */
     int32_t position; /* -1: not given */
+    int64_t seq;      /* decides between equal times; 0: after all that is there */
     int64_t dwell_ms; /* -1: not given */
     double value;     /* NAN: not given */
     const char *id, *decision;
     const char *context, *ext; /* JSON */
 };
 
+/* In a transaction: `count` places in the order of arrival, from *seq on, for rows that will be put in
+ * another order. */
+HEED_CHECKED heed_status hd_store_take_seqs(hd_store *store, int64_t count, int64_t *seq);
 /* In a transaction. *fresh: false where it was there already. */
 HEED_CHECKED heed_status hd_store_put_event(hd_store *store, const struct hd_event_row *row,
                                             bool *fresh);
@@ -194,6 +198,17 @@ void hd_store_histories_clear(struct hd_store_histories *histories);
 typedef heed_status (*hd_event_fn)(void *context, int32_t user, int32_t item, heed_time ts);
 HEED_CHECKED heed_status hd_store_walk_events(hd_store *store, uint32_t kinds, hd_event_fn fn,
                                               void *context, int64_t *seq);
+/* The same, all of a user's next to each other, of a span of time: from `from`, before `to`. Times that
+ * are not known are 0. */
+struct hd_event_look {
+    int32_t user, item;
+    uint8_t kind;
+    heed_time ts;
+    int64_t dwell_ms; /* 0: not given */
+};
+typedef heed_status (*hd_look_fn)(void *context, const struct hd_event_look *look);
+HEED_CHECKED heed_status hd_store_walk_by_user(hd_store *store, uint32_t kinds, heed_time from,
+                                               heed_time to, hd_look_fn fn, void *context);
 /* The numbers of those users, rising; on the heap, hd_free() them. */
 HEED_CHECKED heed_status hd_store_silent_users(hd_store *store, int32_t **users, int64_t *count);
 

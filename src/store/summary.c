@@ -77,6 +77,29 @@ heed_status hd_store_walk_events(hd_store *store, uint32_t kinds, hd_event_fn fn
     return status;
 }
 
+heed_status hd_store_walk_by_user(hd_store *store, uint32_t kinds, heed_time from, heed_time to,
+                                  hd_look_fn fn, void *context)
+{
+    heed_status status = HEED_OK;
+    sqlite3_stmt *s = NULL;
+    int code = SQLITE_DONE;
+
+    HD_TRY(hd_store_statement(store, STORE_WALK_BY_USER, &s));
+    sqlite3_bind_int64(s, 1, kinds);
+    sqlite3_bind_int64(s, 2, from);
+    sqlite3_bind_int64(s, 3, to);
+    while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW)
+        status = fn(context, &(struct hd_event_look){.user = sqlite3_column_int(s, 0),
+                                                     .item = sqlite3_column_int(s, 1),
+                                                     .kind = (uint8_t)sqlite3_column_int(s, 2),
+                                                     .ts = sqlite3_column_int64(s, 3),
+                                                     .dwell_ms = sqlite3_column_int64(s, 4)});
+    if (status == HEED_OK && code != SQLITE_DONE)
+        status = hd_store_fail(store, "cannot be read");
+    sqlite3_reset(s);
+    return status;
+}
+
 heed_status hd_store_silent_users(hd_store *store, int32_t **users, int64_t *count)
 {
     heed_status status = HEED_OK;

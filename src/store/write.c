@@ -18,7 +18,7 @@ static heed_status insert_event(hd_store *store, const struct hd_event_row *row,
     sqlite3_bind_int64(s, 3, nth);
     sqlite3_bind_int64(s, 4, row->item);
     sqlite3_bind_int64(s, 5, row->kind);
-    sqlite3_bind_int64(s, 6, store->seq);
+    sqlite3_bind_int64(s, 6, row->seq ? row->seq : store->seq);
     if (row->dwell_ms >= 0)
         sqlite3_bind_int64(s, 7, row->dwell_ms);
     else
@@ -78,6 +78,17 @@ static heed_status insert_beside(hd_store *store, const struct hd_event_row *row
     return insert_event(store, row, (int32_t)last + 1, fresh);
 }
 
+heed_status hd_store_take_seqs(hd_store *store, int64_t count, int64_t *seq)
+{
+    HD_TRY(hd_store_need_transaction(store));
+    if (store->seq == 0)
+        store->seq = 1; /* 0 is `none given` */
+    *seq = store->seq;
+    store->seq += count;
+    store->total_changed = true;
+    return HEED_OK;
+}
+
 heed_status hd_store_put_event(hd_store *store, const struct hd_event_row *row, bool *fresh)
 {
     HD_TRY(hd_store_need_transaction(store));
@@ -85,7 +96,7 @@ heed_status hd_store_put_event(hd_store *store, const struct hd_event_row *row, 
     if (!*fresh && row->id)
         HD_TRY(insert_beside(store, row, fresh));
     if (*fresh) {
-        store->seq++;
+        store->seq += row->seq == 0;
         store->events++;
         store->timed += row->ts != 0;
         store->total_changed = true;

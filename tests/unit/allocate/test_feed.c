@@ -27,6 +27,8 @@ static const struct hd_catalogue five = {.items = 5,
                                          .created = created,
                                          .expires = expires,
                                          .hidden = hidden,
+                                         .created_last = 300,
+                                         .expires_first = 400,
                                          .topic = topic,
                                          .topic_count = topic_count};
 
@@ -38,6 +40,7 @@ static const struct filter_row {
     {"the hidden one, whenever", 350, {0, 0, 1, 0, 0}},
     {"what expires at this moment is out", 400, {0, 0, 1, 0, 1}},
     {"what is not there yet is out", 299, {0, 1, 1, 1, 0}},
+    {"between the last created and the first expired", 399, {0, 0, 1, 0, 0}},
     {"later more has expired", 500, {0, 1, 1, 0, 1}},
 };
 

@@ -8,6 +8,8 @@
 #include "engine/state.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -447,6 +449,91 @@ static void test_tally(void **state)
     hd_store_close(store);
 }
 
+/* ---- many at once */
+
+struct crowd {
+    struct world *w;
+    atomic_bool stop;
+    atomic_int feeds, next;
+};
+
+static void *ask_on(void *arg)
+{
+    struct crowd *c = arg;
+    heed_rng rng = {(uint64_t)(uintptr_t)&rng, 0};
+
+    while (!atomic_load(&c->stop)) {
+        char user[8];
+        heed_feed *feed = NULL;
+        snprintf(user, sizeof user, "r%d", (int)(hd_random_u64(&rng) % 8));
+        heed_feed_request request = {.user = user, .n = 5, .explain = true, .explore = 0.5,
+                                     .filter = "not tag = \"t2\""};
+        if (heed_engine_feed(c->w->engine, &request, &feed) != HEED_OK)
+            break; /* seen by the count */
+        atomic_fetch_add(&c->feeds, 1);
+        heed_feed_free(feed);
+    }
+    return NULL;
+}
+
+static void *put_on(void *arg)
+{
+    struct crowd *c = arg;
+
+    while (!atomic_load(&c->stop)) {
+        char text[400];
+        int n = atomic_fetch_add(&c->next, 1);
+        snprintf(text, sizeof text,
+                 "{\"id\":\"c%d\",\"user\":\"r%d\",\"item\":\"i%d\",\"kind\":\"view\"}\n"
+                 "{\"id\":\"d%d\",\"user\":\"r%d\",\"item\":\"n%d\",\"kind\":\"click\"}\n",
+                 n, n % 8, n % 30, n, n % 7, n % 50);
+        heed_ingest piece[] = {piece_of(HEED_RECORD_EVENT, text),
+                               piece_of(HEED_RECORD_ITEM, "{\"id\":\"i3\",\"title\":\"new\"}"),
+                               piece_of(HEED_RECORD_USER, n % 2 ? "{\"id\":\"r1\"}"
+                                                                : "{\"id\":\"r1\",\"consent\":{\"learn\":false}}")};
+        if (heed_engine_ingest(c->w->engine, piece, 3) != HEED_OK || piece[0].accepted != 2)
+            break;
+    }
+    return NULL;
+}
+
+static void *refresh_on(void *arg)
+{
+    struct crowd *c = arg;
+
+    while (!atomic_load(&c->stop) && heed_engine_refresh(c->w->engine) == HEED_OK)
+        usleep(2000);
+    return NULL;
+}
+
+/* Feeds, events, new items, consents and refreshes at once, and a training that is swapped in: nobody
+ * fails, and all that was taken in is there. */
+static void test_crowd(void **state)
+{
+    struct world *w = *state;
+    struct crowd c = {.w = w};
+    void *(*const work[])(void *) = {ask_on, ask_on, put_on, put_on, refresh_on};
+    pthread_t thread[5];
+    heed_engine_counts counts;
+
+    world_fill(w);
+    world_train(w);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, work[i], &c), 0);
+    world_train(w);
+    usleep(300000);
+    assert_false(atomic_load(&c.stop));
+    atomic_store(&c.stop, true);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+    assert_true(atomic_load(&c.feeds) > 10);
+    assert_status(heed_engine_count(w->engine, &counts), HEED_OK);
+    assert_int_equal(counts.events, WORLD_EVENTS + 2 * atomic_load(&c.next));
+    heed_feed *feed = world_feed(w, "r4", 5);
+    assert_string_equal(feed->policy, "sequence");
+    heed_feed_free(feed);
+}
+
 #define LIVE(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
 int main(void)
 {
@@ -455,7 +542,7 @@ int main(void)
         LIVE(test_next_answer),  LIVE(test_next_answer_kept_fresh), LIVE(test_other_process),
         LIVE(test_consent),      LIVE(test_silent),                LIVE(test_marks),
         LIVE(test_kinds),        LIVE(test_session),               LIVE(test_filter),
-        LIVE(test_kept),         LIVE(test_tally),
+        LIVE(test_kept),         LIVE(test_tally),                 LIVE(test_crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
