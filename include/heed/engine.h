@@ -39,8 +39,16 @@ typedef struct heed_engine_counts {
     int64_t users, items, events;
     bool has_times;       /* some event carries a time of its own, not only an order */
     bool has_model;       /* a sequence model is there */
+    int64_t kept_bytes, kept; /* what is kept at hand of users, and of how many */
 } heed_engine_counts;
 HEED_API HEED_CHECKED heed_status heed_engine_count(heed_engine *engine, heed_engine_counts *out);
+
+/**
+ * From now on `bytes` may be kept at hand of users (heed_engine_opts.memory_bytes, changed): what does
+ * not fit any more is let go of, the longest unasked first. Whoever holds a whole process to a size
+ * gives what the rest of it leaves. Below 0 is 0.
+ */
+HEED_API void heed_engine_remember(heed_engine *engine, int64_t bytes);
 
 /* ---- import */
 typedef enum heed_import_kind {

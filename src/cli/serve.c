@@ -28,7 +28,7 @@ static const struct hd_flag serve_flags[] = {
     {"threads", 0, HD_FLAG_COUNT, AT(threads), "N",
      "that answer; as many as processors where not given", .least = 1, .most = HD_THREADS_MAX},
     {"memory", 0, HD_FLAG_TEXT, AT(memory), "SIZE",
-     "for what is kept at hand of users, such as 512M; less costs time, never an answer"},
+     "that the process is held to, such as 512M: what is kept at hand of users shrinks to fit"},
     {"train", 0, HD_FLAG_TEXT, AT(train), "every=AGE",
      "train beside serving, such as every=6h; a worse model is kept out"},
     {"explore", 0, HD_FLAG_NUMBER, AT(explore), "P",

@@ -148,6 +148,14 @@ void hd_desk_return(heed_engine *engine, hd_arena *desk)
     hd_arena_free(desk);
 }
 
+void heed_engine_remember(heed_engine *engine, int64_t bytes)
+{
+    pthread_mutex_lock(&engine->lock);
+    struct hd_kept *out = hd_kept_limit(&engine->kept, bytes);
+    pthread_mutex_unlock(&engine->lock);
+    hd_kept_free(out);
+}
+
 heed_status heed_engine_count(heed_engine *engine, heed_engine_counts *out)
 {
     struct hd_store_counts counts;
@@ -157,9 +165,12 @@ heed_status heed_engine_count(heed_engine *engine, heed_engine_counts *out)
     heed_status status = hd_store_count(engine->store, &counts);
     if (status == HEED_OK)
         status = hd_model_take(engine, &model);
+    int64_t kept_bytes = engine->kept.bytes, kept = engine->kept.count;
     hd_engine_unlock(engine);
     if (status == HEED_OK)
-        *out = (heed_engine_counts){.users = counts.users,
+        *out = (heed_engine_counts){.kept_bytes = kept_bytes,
+                                    .kept = kept,
+                                    .users = counts.users,
                                     .items = counts.items,
                                     .events = counts.events,
                                     .has_times = counts.timed > 0,

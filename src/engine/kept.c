@@ -105,6 +105,25 @@ static void push(struct hd_kept **list, struct hd_kept *k)
     *list = k;
 }
 
+/* Lets go of the oldest until `more` bytes fit. */
+static void make_room(struct hd_kept_all *all, int64_t more, struct hd_kept **out)
+{
+    while (all->oldest && all->bytes + more > all->most) {
+        struct hd_kept *oldest = all->oldest;
+        unlink_kept(all, oldest);
+        push(out, oldest);
+    }
+}
+
+struct hd_kept *hd_kept_limit(struct hd_kept_all *all, int64_t most)
+{
+    struct hd_kept *out = NULL;
+
+    all->most = most > 0 ? most : 0;
+    make_room(all, 0, &out);
+    return out;
+}
+
 struct hd_kept *hd_kept_put(struct hd_kept_all *all, struct hd_kept *k)
 {
     struct hd_kept *out = NULL, *twin;
@@ -120,11 +139,7 @@ struct hd_kept *hd_kept_put(struct hd_kept_all *all, struct hd_kept *k)
         unlink_kept(all, twin);
         push(&out, twin);
     }
-    while (all->bytes + k->bytes > all->most) {
-        struct hd_kept *oldest = all->oldest;
-        unlink_kept(all, oldest);
-        push(&out, oldest);
-    }
+    make_room(all, k->bytes, &out);
     struct hd_kept **at = slot_of(all, k->user);
     k->next = *at;
     *at = k;

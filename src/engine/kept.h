@@ -43,6 +43,8 @@ HEED_CHECKED heed_status hd_kept_new(struct hd_model *model, int32_t user, int64
  * without the lock; so does `kept` itself where there is no room for it at all. */
 struct hd_kept *hd_kept_put(struct hd_kept_all *all, struct hd_kept *kept);
 void hd_kept_free(struct hd_kept *list); /* NULL is fine */
+/* The budget is another one: what does not fit, as a list. */
+struct hd_kept *hd_kept_limit(struct hd_kept_all *all, int64_t most);
 /* Of this user, or of all (-1): out, as a list. */
 struct hd_kept *hd_kept_forget(struct hd_kept_all *all, int32_t user);
 void hd_kept_clear(struct hd_kept_all *all);

@@ -295,8 +295,7 @@ static void put_records(struct page *page, const struct hd_metrics *metrics)
         (double)metrics->groups_failed);
 }
 
-/* Pages of memory that the process holds; 0 where the system does not tell. */
-static double resident_bytes(void)
+double hd_resident_bytes(void)
 {
     long long size = 0, resident = 0;
     FILE *file = fopen("/proc/self/statm", "r");
@@ -339,7 +338,7 @@ static void put_server(struct page *page, struct hd_server *server)
         one(page, "heed_model_valid_ndcg10", "gauge",
             "NDCG@10 of the current model on its validation, as of the last training here.",
             metrics->valid_ndcg10);
-    one(page, "process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes());
+    one(page, "process_resident_memory_bytes", "gauge", "Resident memory.", hd_resident_bytes());
     one(page, "process_start_time_seconds", "gauge", "When the server started.",
         (double)metrics->started_ms / 1000);
 }
@@ -356,6 +355,10 @@ heed_status hd_metrics_write(struct hd_server *server, char **text, size_t *byte
     put_records(&page, server->metrics);
     if (heed_engine_count(server->engine, &counts) == HEED_OK) {
         one(&page, "heed_users", "gauge", "Users in the store.", (double)counts.users);
+        one(&page, "heed_kept_users", "gauge", "Users of whom something is kept at hand.",
+            (double)counts.kept);
+        one(&page, "heed_kept_bytes", "gauge", "What is kept at hand of users.",
+            (double)counts.kept_bytes);
         one(&page, "heed_items", "gauge", "Items in the store.", (double)counts.items);
         one(&page, "heed_events", "gauge", "Events in the store.", (double)counts.events);
         one(&page, "heed_model", "gauge", "Whether a model is served.", counts.has_model);

@@ -22,6 +22,8 @@ void hd_metrics_access(struct hd_metrics *metrics, const struct hd_access *acces
 void hd_metrics_feed(struct hd_metrics *metrics, const heed_feed *feed);
 void hd_metrics_taken(void *metrics, const struct hd_delivery *delivery); /* of hd_intake_watch */
 void hd_metrics_trained(struct hd_metrics *metrics, const heed_train_report *report);
+/* What the process holds of memory; 0 where the system does not tell. */
+double hd_resident_bytes(void);
 /* *text on the heap, hd_free() it. */
 HEED_CHECKED heed_status hd_metrics_write(struct hd_server *server, char **text, size_t *bytes);
 

@@ -8,10 +8,12 @@
 #include "server/request.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#define MEMORY_SPARE 16 /* one part in so many, for what requests take between two ticks */
 #define STOP_WAIT_MS 10000 /* for answers under way; a service manager waits longer before it kills */
 
 const struct hd_route_table *const hd_route_tables[] = {
@@ -71,7 +73,8 @@ static heed_status open_access_log(struct hd_server *server)
 static heed_status open_engine(struct hd_server *server, const struct hd_server_opts *opts)
 {
     heed_engine_opts engine = {
-        .memory_bytes = opts->memory_bytes,
+        .memory_bytes = opts->memory_bytes / 2, /* until the first tick knows what the rest takes */
+        .discreet = true,
         .log = {on_engine_line, NULL},
     };
 
@@ -159,6 +162,7 @@ heed_status hd_server_start(const struct hd_server_opts *opts, struct hd_server 
     if (!server)
         return hd_fail(HEED_E_NOMEM, "serve: no memory");
     server->explore = opts->explore;
+    server->memory_bytes = opts->memory_bytes;
     server->access_log = opts->access_log;
     server->access_file = HD_LOG_FILE;
     heed_status status = start_parts(server, opts);
@@ -171,8 +175,28 @@ heed_status hd_server_start(const struct hd_server_opts *opts, struct hd_server 
     return HEED_OK;
 }
 
+/* What the rest of the process takes is not asked for its size, only measured: the process's own less
+ * what is kept. Memory that was given back to the allocator but not to the system counts as taken, so
+ * where too much is held the allocator is asked for it. */
+static void hold_memory(struct hd_server *server)
+{
+    heed_engine_counts counts;
+    int64_t resident = (int64_t)hd_resident_bytes();
+
+    if (server->memory_bytes == 0 || resident == 0 ||
+        heed_engine_count(server->engine, &counts) != HEED_OK)
+        return;
+    int64_t most = server->memory_bytes - server->memory_bytes / MEMORY_SPARE;
+    if (resident > most) {
+        malloc_trim(0);
+        resident = (int64_t)hd_resident_bytes();
+    }
+    heed_engine_remember(server->engine, most - (resident - counts.kept_bytes));
+}
+
 void hd_server_tick(struct hd_server *server)
 {
+    hold_memory(server);
     if (heed_engine_refresh(server->engine) != HEED_OK)
         hd_log_say(HD_LOG_FILE, HEED_LOG_WARN, "refresh", "message", heed_error_message());
     if (hd_keys_load(server->keys, server->engine) != HEED_OK)

@@ -23,7 +23,7 @@
 struct hd_server_opts {
     const char *data, *listen; /* a folder; HOST:PORT */
     int threads;               /* of HTTP; 0: as many as processors */
-    int64_t memory_bytes;      /* 0: the engine's own */
+    int64_t memory_bytes;      /* of the process: what is kept of users shrinks to fit; 0: as it comes */
     double explore;            /* of feeds that do not say it themselves */
     int64_t rate;              /* requests a second of a key, or of an address without one; 0: no limit */
     const char *cors_origin, *tls_certificate, *tls_key;
@@ -39,6 +39,7 @@ struct hd_server {
     hd_jobs *jobs;
     struct hd_metrics *metrics;
     double explore;
+    int64_t memory_bytes; /* that the process is held to; 0: it is not */
     const char *data, *listen, *access_log;
     atomic_int access_file;
     char *openapi; /* made once */
@@ -48,7 +49,7 @@ struct hd_server {
 /* Errors of opening the folder and of listening are passed on; a HEED_E_ARG says that no key is in use
  * and more than this machine could reach it. Texts of opts live as long as the server. */
 HEED_CHECKED heed_status hd_server_start(const struct hd_server_opts *opts, struct hd_server **server);
-/* Once a second: what other processes have changed, keys among them. */
+/* Once a second: what other processes have changed, keys among them, and the memory that is left. */
 void hd_server_tick(struct hd_server *server);
 /* SIGHUP: the log file is opened again, keys and model are read again. */
 void hd_server_reload(struct hd_server *server);
