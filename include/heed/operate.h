@@ -50,6 +50,7 @@ typedef struct heed_report_opts {
     const char *kind; /* events of this kind; NULL: of every kind that is attention */
     int64_t k; /* no line is of fewer readers; 0: 10, and never less */
     int n;     /* groups, 1 to 1,000, those of the most readers; 0: 50 */
+    heed_progress progress;
     uint64_t reserved[4];
 } heed_report_opts;
 /**
@@ -65,6 +66,7 @@ typedef struct heed_report_opts {
  *          share     of the events of all lines that are there
  *          withheld  some groups have fewer than k readers, and are in `other` or in no line
  * Errors   HEED_E_ARG  by, kind, k, n or a range that makes no sense; the message says which
+ *          HEED_E_CANCELLED
  * Threads  reads through a handle of its own, so that nobody waits
  * Cost     two walks over the events; 40 bytes a group
  * Source   src/acquire/report.h: why no line tells of fewer than k readers, and what that does not

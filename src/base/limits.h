@@ -84,6 +84,7 @@
 #define HD_SESSION_VISITS_MAX 1000  /* of an anonymous reader in one request: no model looks further back */
 #define HD_JOBS_WAITING_MAX 16      /* jobs that wait for the one that runs: more is a mistake in a script */
 #define HD_JOBS_KEPT_MAX 100        /* jobs that are remembered, so that memory stays where it was */
+#define HD_REPORTS_WAITING_MAX 16   /* reports that wait for the one that is made: each is a walk over all events */
 #define HD_KEYS_MAX 1024            /* keys in use: each is compared with what a caller shows */
 #define HD_KEY_NAME_BYTES_MAX 64    /* a key's name: it stands in each line of the access log */
 #define HD_ADDRESSES_MAX 4096       /* addresses whose rate is watched at once; a stranger takes the oldest's place */

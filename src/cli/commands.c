@@ -37,6 +37,7 @@ const struct hd_command *const hd_commands[] = {
     &hd_command_export_items,
     &hd_command_export_users,
     &hd_command_export_user,
+    &hd_command_report,
     &hd_command_erase,
     &hd_command_retain,
     &hd_command_backup,

@@ -30,6 +30,7 @@ extern const struct hd_command hd_command_export_events;
 extern const struct hd_command hd_command_export_items;
 extern const struct hd_command hd_command_export_users;
 extern const struct hd_command hd_command_export_user;
+extern const struct hd_command hd_command_report;
 extern const struct hd_command hd_command_erase;
 extern const struct hd_command hd_command_retain;
 extern const struct hd_command hd_command_backup;

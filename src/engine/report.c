@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PROGRESS_EVENTS 65536 /* between two looks at the caller: some ten milliseconds */
 #define HOUR_MS INT64_C(3600000)
 #define DAY_MS (24 * HOUR_MS)
 #define WEEK_HOURS (7 * 24)
@@ -31,15 +32,16 @@ struct reporting {
     hd_store *store;
     const heed_report_opts *opts;
     enum by by;
-    uint32_t counted, walked; /* kinds: the events; these, and impressions beside them */
-    heed_time from, to;       /* of the walk */
-    struct hd_items *items;   /* by tag and author, as below */
-    bool *is_group;           /* of a topic */
-    int32_t topics;           /* and the group of items that have none */
-    hd_map *days;             /* numbers of days since 1970, as int64_t, to groups */
+    uint32_t counted, looked_at; /* kinds: the events; these, and impressions beside them */
+    heed_time from, to;          /* of the walk */
+    struct hd_items *items;      /* by tag and author, as below */
+    bool *is_group;              /* of a topic */
+    int32_t topics;              /* and the group of items that have none */
+    hd_map *days;                /* numbers of days since 1970, as int64_t, to groups */
     struct hd_report report;
     struct hd_report_cut cut;
     bool again; /* the second walk */
+    int64_t walked;
 };
 
 /* ---- what is asked for */
@@ -81,7 +83,7 @@ static heed_status understand(struct reporting *r)
         return hd_fail(HEED_E_ARG, "kind: there is no \"%.40s\"", o->kind);
     r->counted = o->kind ? HD_KIND(kind) : HD_KINDS_ATTENTION;
     /* By kind, impressions would be a group of their own beside the others' column. */
-    r->walked = r->by == BY_KIND ? r->counted : r->counted | HD_KIND(HD_EVENT_IMPRESSION);
+    r->looked_at = r->by == BY_KIND ? r->counted : r->counted | HD_KIND(HD_EVENT_IMPRESSION);
     bool timed = o->from != 0 || o->to != 0 || r->by == BY_DAY || r->by == BY_HOUR;
     r->from = o->from > 1 ? o->from : timed;
     r->to = o->to != 0 ? o->to : INT64_MAX;
@@ -150,10 +152,21 @@ static heed_status count_day(struct reporting *r, const struct hd_event_look *lo
     return count_in(r, look, group);
 }
 
+static heed_status tell(struct reporting *r)
+{
+    const heed_progress *p = &r->opts->progress;
+
+    if (++r->walked % PROGRESS_EVENTS == 0 && p->report &&
+        !p->report(p->context, r->again ? "readers of events" : "events", r->walked, 0))
+        return hd_fail(HEED_E_CANCELLED, "report: stopped");
+    return HEED_OK;
+}
+
 static heed_status on_event(void *context, const struct hd_event_look *look)
 {
     struct reporting *r = context;
 
+    HD_TRY(tell(r));
     switch (r->by) {
     case BY_TAG:
     case BY_AUTHOR:
@@ -173,12 +186,13 @@ static heed_status count_all(struct reporting *r)
 {
     const heed_report_opts *o = r->opts;
 
-    HD_TRY(hd_store_walk_by_user(r->store, r->walked, r->from, r->to, on_event, r));
+    HD_TRY(hd_store_walk_by_user(r->store, r->looked_at, r->from, r->to, on_event, r));
     HD_TRY(hd_report_cut(&r->report, o->k ? o->k : HD_REPORT_READERS_LEAST,
                          o->n ? o->n : HD_REPORT_GROUPS_DEFAULT, &r->cut));
     if (!r->cut.needs_readers)
         return HEED_OK;
     r->again = true;
+    r->walked = 0;
     HD_TRY(hd_store_walk_by_user(r->store, r->counted, r->from, r->to, on_event, r));
     hd_report_cut_end(&r->report, &r->cut);
     return HEED_OK;

@@ -65,6 +65,7 @@ struct hd_route_table {
 extern const struct hd_route_table hd_routes_records; /* events, items, users */
 extern const struct hd_route_table hd_routes_feeds;   /* feeds, lists, explanations */
 extern const struct hd_route_table hd_routes_work;    /* models, jobs, the audit log */
+extern const struct hd_route_table hd_routes_reports; /* attention taken, by group */
 extern const struct hd_route_table hd_routes_watch;   /* health, metrics, the description of all */
 extern const struct hd_route_table hd_routes_gorse;   /* Gorse's recommendations, under /api */
 extern const struct hd_route_table hd_routes_gorse_records;  /* its items and users */

@@ -17,7 +17,8 @@
 #define STOP_WAIT_MS 10000 /* for answers under way; a service manager waits longer before it kills */
 
 const struct hd_route_table *const hd_route_tables[] = {
-    &hd_routes_feeds, &hd_routes_records, &hd_routes_work, &hd_routes_watch,
+    &hd_routes_feeds, &hd_routes_records, &hd_routes_work,
+    &hd_routes_reports, &hd_routes_watch,
     &hd_routes_gorse, &hd_routes_gorse_records, &hd_routes_gorse_feedback, NULL,
 };
 
@@ -152,6 +153,7 @@ static heed_status start_parts(struct hd_server *server, const struct hd_server_
     watch.context = server->metrics;
     HD_TRY(hd_intake_new(server->engine, &watch, &server->intake));
     HD_TRY(hd_jobs_new(server->engine, opts->data, &opts->jobs, server->metrics, &server->jobs));
+    HD_TRY(hd_reports_new(server->engine, &server->reports));
     return listen_on(server, opts);
 }
 
@@ -222,6 +224,7 @@ void hd_server_stop(struct hd_server *server)
     hd_jobs_end(server->jobs);
     if (server->http)
         hd_http_stop(server->http, STOP_WAIT_MS);
+    hd_reports_free(server->reports);
     hd_intake_free(server->intake);
     hd_jobs_free(server->jobs);
     hd_metrics_free(server->metrics);

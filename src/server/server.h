@@ -6,6 +6,7 @@
  *     HTTP ─▶ route, key, rate ─▶ handler ─▶ engine ─▶ answer
  *                                   │
  *                                   ├─▶ intake: one thread, many bodies, one wait for the disk
+ *                                   ├─▶ reports: one thread at low priority, a walk over all events
  *                                   └─▶ jobs: one thread at low priority: train, evaluate, export
  */
 #ifndef HD_SERVER_H
@@ -17,6 +18,7 @@
 #include "server/jobs.h"
 #include "server/keys.h"
 #include "server/metrics.h"
+#include "server/reports.h"
 
 #include <stdatomic.h>
 
@@ -37,6 +39,7 @@ struct hd_server {
     hd_keys *keys;
     hd_intake *intake;
     hd_jobs *jobs;
+    hd_reports *reports;
     struct hd_metrics *metrics;
     double explore;
     int64_t memory_bytes; /* that the process is held to; 0: it is not */

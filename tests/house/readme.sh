@@ -35,7 +35,7 @@ printf '1 apple\n42 pear\n' >"$work/log.txt"
 for page in README.md README.zh.md CONTRIBUTING.md docs/ARCHITECTURE.md docs/ATTENTION.md docs/IMPORT.md \
     docs/OPERATING.md docs/API.md docs/FILTERS.md docs/GORSE.md; do
     [ -f "$root/$page" ] || continue
-    grep -o -E '\bheed (demo|simulate|import|train|evaluate|feed|explain|attention|export|erase|retain|backup|restore|check|compact|serve|key|bench|help|version)[^`#|&]*' \
+    grep -o -E '\bheed (demo|simulate|import|train|evaluate|feed|explain|attention|export|erase|retain|report|backup|restore|check|compact|serve|key|bench|help|version)[^`#|&]*' \
         "$root/$page" >"$work/lines"
     while read -r line; do
         set -- ${line#heed }
