@@ -352,8 +352,9 @@ typedef struct heed_feed {
 
 /**
  * What this user is best shown now. Whatever is missing (the user, a model, events, items), there is
- * an answer, and it says which policy gave it. Seen, hidden, turned away and excluded items are never
- * in it. Free it with heed_feed_free().
+ * an answer, and it says which policy gave it. Seen, hidden, turned away, blocked, own and excluded
+ * items are never in it. Of a user who does not consent to a personal feed nothing that was looked at is
+ * used, so what was seen may come again; what was turned away or blocked does not. Free it with heed_feed_free().
  * Errors   HEED_E_ARG       no user and no session; n, a count or explore is out of its range; the filter
  *                           cannot be read (the message says at which byte)
  *          HEED_E_NOTFOUND  HEED_FEED_SIMILAR: the item is not known
