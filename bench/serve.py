@@ -376,13 +376,14 @@ def row_million(args):
     first = first_feed_s(args)
     run = load(args, server, "--mode", "feed", "--users", users, "--rate", args.idle_rate,
                "--warm", args.warm, "--seconds", args.seconds)
+    used = server.rss_mib()
     server.end()
     again = Server(args, data)
     row = {"users": users, "items": items, "events": made["events"]["accepted"],
            "import_per_second": made["events"]["per_second"],
            "disk_bytes_per_event": round(size / max(made["events"]["accepted"], 1), 1),
            "first_open_s": round(server.open_s, 2), "open_s": round(again.open_s, 2), "first_feed_s": first,
-           "feed_ms": run["feed_ms"], "errors": errors(run), "rss_mib": again.rss_mib(),
+           "feed_ms": run["feed_ms"], "errors": errors(run), "rss_mib": used,
            "memory": args.memory, "wanted": {"open_s": 10}}
     again.end()
     return row
