@@ -337,6 +337,20 @@ static bool run(struct load *load)
     return true;
 }
 
+static void clear(struct load *load)
+{
+    for (int i = 0; load->askers && i < load->connections; i++) {
+        free(load->askers[i].client.out.at);
+        free(load->askers[i].client.in.at);
+    }
+    free(load->askers);
+    free(load->idle);
+    for (int k = 0; k < KINDS; k++)
+        free(load->times[k].count);
+    if (load->acked)
+        fclose(load->acked);
+}
+
 /* Those that fell due in an open loop and that no connection was free for. */
 static int64_t unsent(const struct load *load)
 {
@@ -541,7 +555,6 @@ int main(int argc, char **argv)
     bool ran = run(&load);
     if (ran)
         report(&load);
-    if (load.acked)
-        fclose(load.acked);
+    clear(&load);
     return ran ? 0 : 1;
 }

@@ -124,5 +124,6 @@ int load_hold(const char *host, const char *port, int count, double seconds)
     printf("{\"mode\": \"hold\", \"connections\": %d, \"open\": %d, \"open_max\": %d, \"opened\": %" PRId64
            ", \"closed_by_server\": %" PRId64 ", \"refused\": %" PRId64 "}\n",
            count, hold.open, hold.open_max, hold.opened, hold.closed, hold.refused);
+    free(hold.holders);
     return 0;
 }
