@@ -132,6 +132,7 @@ static void run_until_told(struct hd_server *server, const sigset_t *signals)
 {
     const struct timespec tick = {.tv_sec = TICK_S};
 
+    hd_server_tick(server); /* what the first questions need is read before they come, if they let it */
     for (;;) {
         int got = sigtimedwait(signals, NULL, &tick);
         if (got == SIGTERM || got == SIGINT)

@@ -80,6 +80,7 @@ heed_status heed_engine_open(const char *folder, const heed_engine_opts *opts, h
     }
     pthread_mutex_init(&engine->lock, NULL);
     pthread_mutex_init(&engine->write_lock, NULL);
+    pthread_mutex_init(&engine->refresh_lock, NULL);
     engine->decisions = -1;
     engine->items_changes = engine->silent_changes = -1;
     engine->threads = opts->threads;
@@ -121,6 +122,7 @@ void heed_engine_close(heed_engine *engine)
         close(engine->decisions);
     pthread_mutex_destroy(&engine->lock);
     pthread_mutex_destroy(&engine->write_lock);
+    pthread_mutex_destroy(&engine->refresh_lock);
     hd_free(engine->folder);
     hd_free(engine);
 }

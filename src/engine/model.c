@@ -17,23 +17,22 @@ static bool same_file(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-static heed_status model_load(heed_engine *engine, const char *path, struct hd_model **out)
+/* store_items: as many as the store held a moment ago. */
+static heed_status model_load(const char *path, int64_t store_items, struct hd_model **out)
 {
-    struct hd_store_counts counts;
     struct hd_model *model;
     hd_sequence *sequence;
 
-    HD_TRY(hd_store_count(engine->store, &counts));
     HD_TRY(hd_sequence_load(path, &sequence));
     const struct hd_sequence_config *config = hd_sequence_config(sequence);
     /* Items are only ever added, so a model knows as many as the store or fewer. */
-    if (config->items < 1 || config->items > counts.items) {
+    if (config->items < 1 || config->items > store_items) {
         int64_t items = config->items;
         hd_sequence_free(sequence);
         return hd_fail(HEED_E_FORMAT,
                        "%s: it is of %" PRId64 " items, the store holds %" PRId64
                        ": it belongs to other data",
-                       path, items, counts.items);
+                       path, items, store_items);
     }
     model = hd_alloc(1, sizeof *model);
     if (!model) {
@@ -48,47 +47,67 @@ static heed_status model_load(heed_engine *engine, const char *path, struct hd_m
     return HEED_OK;
 }
 
-/* What was made of the old model goes with it, but for what requests under way still hold. */
-static void replace(heed_engine *engine, struct hd_model *fresh)
+/* What a look at the file has found. */
+struct found {
+    char *path;
+    struct stat stat; /* all zero: there is no file */
+    bool same;        /* as what is in use */
+    struct hd_model *model;
+    char trouble[HD_ERROR_BYTES_MAX];
+    bool news; /* the trouble is the log's to tell */
+};
+
+/* Under the engine's lock. */
+static heed_status look(heed_engine *engine, struct found *found, int64_t *store_items)
 {
+    struct hd_store_counts counts;
+
+    if (!(found->path = hd_engine_path(engine, HD_MODEL_FILE)))
+        return hd_fail(HEED_E_NOMEM, "model: no memory");
+    if (stat(found->path, &found->stat) != 0) {
+        found->stat = (struct stat){0};
+        snprintf(found->trouble, sizeof found->trouble, "%s",
+                 errno == ENOENT ? "no model has been trained yet" : strerror(errno));
+        found->same = strcmp(found->trouble, engine->model_trouble) == 0;
+        return HEED_OK;
+    }
+    found->same = same_file(&found->stat, &engine->model_stat);
+    if (found->same)
+        return HEED_OK;
+    HD_TRY(hd_store_count(engine->store, &counts));
+    *store_items = counts.items;
+    return HEED_OK;
+}
+
+/* Needs no lock. A file that cannot be used is remembered too, so that it is not tried again at each
+ * request. */
+static heed_status load(struct found *found, int64_t store_items)
+{
+    if (found->same || found->stat.st_ino == 0)
+        return HEED_OK;
+    heed_status status = model_load(found->path, store_items, &found->model);
+    if (status == HEED_OK || status == HEED_E_NOMEM)
+        return status;
+    snprintf(found->trouble, sizeof found->trouble, "the model cannot be used: %s",
+             heed_error_message());
+    found->news = true;
+    return HEED_OK;
+}
+
+/* Under the engine's lock. What was made of the old model goes with it, but for what requests under way
+ * still hold. */
+static void put_to_use(heed_engine *engine, const struct found *found)
+{
+    if (found->same)
+        return;
     hd_kept_free(hd_kept_forget(&engine->kept, -1));
     hd_table_drop(engine->table);
     engine->table = NULL;
     hd_model_drop(engine->model);
-    engine->model = fresh;
-}
-
-/* A file that cannot be used is remembered too, so that it is not tried again at each request. */
-static heed_status refresh(heed_engine *engine)
-{
-    struct stat now = {0};
-    char *path = hd_engine_path(engine, HD_MODEL_FILE);
-
-    if (!path)
-        return hd_fail(HEED_E_NOMEM, "model: no memory");
-    if (stat(path, &now) != 0) {
-        now = (struct stat){0};
-        replace(engine, NULL);
-        engine->model_stat = now;
-        snprintf(engine->model_trouble, sizeof engine->model_trouble, "%s",
-                 errno == ENOENT ? "no model has been trained yet" : strerror(errno));
-    } else if (!same_file(&now, &engine->model_stat)) {
-        struct hd_model *fresh = NULL;
-        heed_status status = model_load(engine, path, &fresh);
-        if (status == HEED_E_NOMEM) {
-            hd_free(path);
-            return status;
-        }
-        if (status != HEED_OK) {
-            snprintf(engine->model_trouble, sizeof engine->model_trouble,
-                     "the model cannot be used: %s", heed_error_message());
-            engine->model_news = true;
-        }
-        replace(engine, fresh);
-        engine->model_stat = now;
-    }
-    hd_free(path);
-    return HEED_OK;
+    engine->model = found->model;
+    engine->model_stat = found->stat;
+    memcpy(engine->model_trouble, found->trouble, sizeof engine->model_trouble);
+    engine->model_news = engine->model_news || found->news;
 }
 
 /* What the model's row says of its data; without a row, or with one that cannot be read, 0. The row
@@ -116,10 +135,60 @@ static heed_status refresh_until(heed_engine *engine)
     return HEED_OK;
 }
 
+static heed_status refresh(heed_engine *engine)
+{
+    struct found found = {0};
+    int64_t store_items = 0;
+    heed_status status = look(engine, &found, &store_items);
+
+    if (status == HEED_OK)
+        status = load(&found, store_items);
+    if (status == HEED_OK)
+        put_to_use(engine, &found);
+    hd_free(found.path);
+    return status == HEED_OK ? refresh_until(engine) : status;
+}
+
+/* The same with the lock held for moments only: while a large model is read, and its table made, the
+ * old one answers. */
+heed_status hd_model_refresh(heed_engine *engine)
+{
+    struct found found = {0};
+    struct hd_items *items = NULL;
+    struct hd_table *table = NULL;
+    int64_t store_items = 0;
+
+    pthread_mutex_lock(&engine->lock);
+    heed_status status = look(engine, &found, &store_items);
+    if (status == HEED_OK && !found.same)
+        status = hd_items_take(engine, &items);
+    pthread_mutex_unlock(&engine->lock);
+    if (status == HEED_OK)
+        status = load(&found, store_items);
+    if (status == HEED_OK && found.model && items->catalogue.items >= found.model->config->items)
+        status = hd_table_new(NULL, found.model, items, &table);
+    pthread_mutex_lock(&engine->lock);
+    if (status == HEED_OK) {
+        put_to_use(engine, &found);
+        if (table) {
+            engine->table = table;
+            table = NULL;
+        }
+        status = refresh_until(engine);
+    } else {
+        hd_model_drop(found.model);
+    }
+    hd_engine_unlock(engine);
+    hd_table_drop(table);
+    hd_items_drop(items);
+    hd_free(found.path);
+    return status;
+}
+
 heed_status hd_model_take(heed_engine *engine, struct hd_model **model)
 {
-    HD_TRY(refresh(engine));
-    HD_TRY(refresh_until(engine));
+    if (!engine->kept_fresh)
+        HD_TRY(refresh(engine));
     if (engine->model)
         atomic_fetch_add(&engine->model->uses, 1);
     *model = engine->model;

@@ -93,7 +93,8 @@ static heed_status save_tally(heed_engine *engine, hd_store *store)
     return t->loaded && t->seq != t->saved_seq ? hd_tally_save(store, t) : HEED_OK;
 }
 
-heed_status heed_engine_refresh(heed_engine *engine)
+/* Items, tally and savings, through the writer's store. */
+static heed_status refresh_rows(heed_engine *engine)
 {
     int64_t began = hd_monotonic_ns();
     hd_store *store = NULL;
@@ -112,16 +113,23 @@ heed_status heed_engine_refresh(heed_engine *engine)
         engine->save_at_ns = began + SAVE_NS;
     }
     pthread_mutex_unlock(&engine->write_lock);
-    if (status != HEED_OK)
-        return status;
-    pthread_mutex_lock(&engine->lock);
-    struct hd_model *model = NULL;
-    status = hd_engine_learn_silent(engine);
+    return status;
+}
+
+heed_status heed_engine_refresh(heed_engine *engine)
+{
+    pthread_mutex_lock(&engine->refresh_lock);
+    heed_status status = hd_model_refresh(engine);
     if (status == HEED_OK)
-        status = hd_model_take(engine, &model);
-    engine->kept_fresh = true;
-    hd_engine_unlock(engine);
-    hd_model_drop(model);
+        status = refresh_rows(engine);
+    if (status == HEED_OK) {
+        pthread_mutex_lock(&engine->lock);
+        status = hd_engine_learn_silent(engine);
+        pthread_mutex_unlock(&engine->lock);
+    }
+    if (status == HEED_OK)
+        engine->kept_fresh = true;
+    pthread_mutex_unlock(&engine->refresh_lock);
     return status;
 }
 

@@ -100,6 +100,7 @@ struct heed_engine {
     atomic_ullong decision_count;
     int decisions; /* the folder whose file they are kept in; -1: it cannot be written */
 
+    pthread_mutex_t refresh_lock; /* one refresh at a time; taken before write_lock */
     pthread_mutex_t write_lock; /* guards writer; taken before lock */
     hd_store *writer;           /* NULL until something is written */
     int64_t refresh_at_ns, save_at_ns; /* not before */
@@ -194,6 +195,8 @@ void hd_popular_drop(struct hd_popular *popular);
  * that were read a moment before it was: hd_model_fits() tells. */
 HEED_CHECKED heed_status hd_model_take(heed_engine *engine, struct hd_model **model);
 void hd_model_drop(struct hd_model *model);
+/* Looks whether there is another; without the engine's lock, under the refresh lock. */
+HEED_CHECKED heed_status hd_model_refresh(heed_engine *engine);
 /* HEED_E_BUSY where `model` (NULL is fine) knows more than `items` items: another process has added
  * some and trained on them since they were read. Asked again, all is there. */
 HEED_CHECKED heed_status hd_model_fits(const struct hd_model *model, int64_t items);
@@ -205,6 +208,9 @@ struct hd_table {
     struct hd_items *items;
     hd_retrieval *retrieval;
 };
+/* old: one of the same model, from which what is not of the items is taken, or NULL. Needs no lock. */
+HEED_CHECKED heed_status hd_table_new(const struct hd_table *old, struct hd_model *model,
+                                      struct hd_items *items, struct hd_table **table);
 /* Under the lock; made where the one at hand is of other items or another model. */
 HEED_CHECKED heed_status hd_table_take(heed_engine *engine, struct hd_model *model,
                                        struct hd_items *items, struct hd_table **table);

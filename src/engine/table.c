@@ -3,8 +3,8 @@
  * What the model scans, kept until the model or the items are others. */
 #include "engine/state.h"
 
-static heed_status table_new(const struct hd_table *old, struct hd_model *model,
-                             struct hd_items *items, struct hd_table **out)
+heed_status hd_table_new(const struct hd_table *old, struct hd_model *model, struct hd_items *items,
+                         struct hd_table **out)
 {
     const struct hd_catalogue *c = &items->catalogue;
     struct hd_content content = {c->items, c->topic, c->topic_count};
@@ -35,7 +35,7 @@ heed_status hd_table_take(heed_engine *engine, struct hd_model *model, struct hd
     struct hd_table *fresh = NULL;
 
     if (!engine->table || engine->table->model != model || engine->table->items != items) {
-        HD_TRY(table_new(engine->table, model, items, &fresh));
+        HD_TRY(hd_table_new(engine->table, model, items, &fresh));
         hd_table_drop(engine->table);
         engine->table = fresh;
     }

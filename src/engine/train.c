@@ -206,6 +206,13 @@ heed_status heed_engine_train(heed_engine *engine, const heed_train_opts *opts,
     report.peak_rss_mib = peak_rss_mib();
     if (!report.kept_out)
         describe_model(engine, &report, past.latest);
+    if (!report.kept_out && engine->kept_fresh) {
+        pthread_mutex_lock(&engine->refresh_lock);
+        status = hd_model_refresh(engine);
+        pthread_mutex_unlock(&engine->refresh_lock);
+    }
+    if (status != HEED_OK)
+        goto done;
     *out = report;
 done:
     if (lock >= 0)
