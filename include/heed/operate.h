@@ -63,6 +63,7 @@ typedef struct heed_report_opts {
  * Values   group     null: items without an author, or without a tag. An event counts in each of its
  *                    item's tags
  *          readers   users with one of the events or more; who only was shown something is none
+ *          impressions  how often a group was shown; one that was only shown is no group
  *          share     of the events of all lines that are there
  *          withheld  some groups have fewer than k readers, and are in `other` or in no line
  * Errors   HEED_E_ARG  by, kind, k, n or a range that makes no sense; the message says which

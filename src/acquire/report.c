@@ -91,7 +91,7 @@ static heed_status put_in_order(const struct hd_report *r, struct hd_report_cut 
     for (int64_t g = 0; g < r->groups; g++) {
         const struct hd_report_sum *s = &r->group[g].sum;
         cut->place[g] = -1;
-        if (s->events > 0 || s->impressions > 0)
+        if (s->events > 0) /* what was only shown has taken no attention */
             ranked[cut->count++] = (struct ranked){s->readers, s->events, (int32_t)g};
     }
     qsort(ranked, (size_t)cut->count, sizeof *ranked, compare_ranked);

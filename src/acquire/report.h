@@ -55,8 +55,8 @@ HEED_CHECKED heed_status hd_report_add(struct hd_report *report, int32_t user, i
 
 /* What is shown: shown groups, by themselves, in their order; then the rest, as one line or not at all. */
 struct hd_report_cut {
-    int32_t *order; /* groups that hold anything, most readers first; on the heap */
-    int32_t *place; /* of a group in it, by number; -1: holds nothing */
+    int32_t *order; /* groups with an event, most readers first; on the heap */
+    int32_t *place; /* of a group in it, by number; -1: it has none */
     int64_t count, shown;
     int64_t visible; /* groups of k readers or more */
     int64_t k;

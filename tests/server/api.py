@@ -328,6 +328,22 @@ def test_users(server):
           "api-user" not in json.dumps(audit), audit)
 
 
+def test_reports(server):
+    for by in ("tag", "author", "item", "kind", "day", "hour"):
+        report = server.call("GET", f"/v1/reports?by={by}&n=5").body
+        lines = report["groups"] + ([report["other"]] if "other" in report else [])
+        check(f"a report by {by}", report["by"] == by and 0 < len(report["groups"]) <= 5, report)
+        check("no line of fewer than ten", all(line["readers"] >= 10 for line in lines), report)
+        check("shares of what is shown", abs(sum(line["share"] for line in lines) - 1) < 1e-4, report)
+    report = server.call("GET", "/v1/reports?by=tag&k=1000000&from=2020-01-01").body
+    check("nobody has so many", report["groups"] == [] and "other" not in report and report["withheld"], report)
+    server.refuses("a small k", 400, "GET", "/v1/reports?by=tag&k=9", detail="k: 9", field="k")
+    server.refuses("many groups", 400, "GET", "/v1/reports?by=tag&n=1001", field="n")
+    server.refuses("by nothing", 400, "GET", "/v1/reports", field="by")
+    server.refuses("by user", 400, "GET", "/v1/reports?by=user", field="by")
+    server.refuses("a range backwards", 400, "GET", "/v1/reports?by=tag&from=2&to=1", detail="to: is not")
+
+
 def wait_for_job(server, id, seconds=60):
     for _ in range(seconds * 20):
         job = server.call("GET", f"/v1/jobs/{id}").body
@@ -606,7 +622,7 @@ def main():
         heed("import", "items", folder + "/town/items.ndjson", "--json", data=data)
         heed("train", "sequence", "--epochs", "3", "--seed", "1", "--json", data=data)
         server = Server(data)
-        for test in (test_watch, test_feeds, test_refused_feeds, test_events, test_items, test_users,
+        for test in (test_watch, test_feeds, test_refused_feeds, test_events, test_items, test_users, test_reports,
                      test_http, test_many_writers, test_gorse):
             test(server)
         test_jobs(server, data)
