@@ -82,8 +82,6 @@ static heed_status note_event(struct ingesting *g, const struct hd_event_row *ro
 {
     struct delta *d = &g->delta;
 
-    for (; g->items_known <= row->item; g->items_known++)
-        HD_TRY(note_item(g, (int32_t)g->items_known));
     if (!(HD_KINDS_ATTENTION >> row->kind & 1))
         return HEED_OK;
     HD_TRY(grow((void **)&d->event, d->events, &d->event_room, sizeof *d->event));
@@ -177,12 +175,25 @@ static heed_status begin(struct ingesting *g)
     return HEED_OK;
 }
 
+/* Whoever named them first: an event that turns out to be a duplicate, or an item that is turned away
+ * after it got its number, leaves an item too, and the snapshot must have no holes. */
+static heed_status note_new_items(struct ingesting *g)
+{
+    struct hd_store_counts counts;
+
+    HD_TRY(hd_store_count(g->put.store, &counts));
+    for (; g->items_known < counts.items; g->items_known++)
+        HD_TRY(note_item(g, (int32_t)g->items_known));
+    return HEED_OK;
+}
+
 static heed_status commit(struct ingesting *g)
 {
     struct hd_store_changes now;
     heed_engine *engine = g->engine;
 
     HD_TRY(put_waiting(g));
+    HD_TRY(note_new_items(g));
     HD_TRY(hd_store_changes(g->put.store, &now));
     HD_TRY(hd_store_commit(g->put.store));
     pthread_mutex_lock(&engine->lock);
