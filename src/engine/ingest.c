@@ -33,6 +33,7 @@ struct delta {
     int64_t items, item_room;
     struct looked_at *event; /* new attention */
     int64_t events, event_room;
+    bool recount; /* events that the tally holds do not count any more, or those that it left out do */
 };
 
 /* An event that was understood and waits to be put: all of a batch go in in the order of the tree of
@@ -112,7 +113,7 @@ static heed_status follow(heed_engine *engine, struct delta *d, const struct hd_
         if (status == HEED_OK)
             engine->items_changes = now->items;
     }
-    if (!engine->tally.loaded || engine->tally.seq != d->before.seq)
+    if (!engine->tally.loaded || engine->tally.seq != d->before.seq || d->recount)
         return status;
     if (status == HEED_OK)
         status = hd_engine_learn_silent(engine);
@@ -172,6 +173,7 @@ static heed_status begin(struct ingesting *g)
     HD_TRY(hd_store_count(g->put.store, &counts));
     g->items_known = counts.items;
     g->delta.items = g->delta.events = g->rows = 0;
+    g->delta.recount = false;
     return HEED_OK;
 }
 
@@ -244,6 +246,19 @@ static heed_status wait_event(struct ingesting *g, const struct hd_event *event)
     return HEED_OK;
 }
 
+/* Who lets heed learn no more, or again, was counted otherwise until now. */
+static heed_status put_user(struct ingesting *g, const struct hd_user *user, bool *fresh)
+{
+    struct hd_store_changes before, now;
+    int32_t number;
+
+    HD_TRY(hd_store_changes(g->put.store, &before));
+    heed_status status = hd_put_user(&g->put, user, g->piece->merge, &number, fresh);
+    HD_TRY(hd_store_changes(g->put.store, &now));
+    g->delta.recount = g->delta.recount || now.seq != before.seq;
+    return status;
+}
+
 static heed_status put_record(struct ingesting *g, const hd_json *root, bool *fresh)
 {
     struct hd_event event;
@@ -263,7 +278,7 @@ static heed_status put_record(struct ingesting *g, const hd_json *root, bool *fr
         return *fresh ? note_item(g, number) : HEED_OK;
     case HEED_RECORD_USER:
         HD_TRY(hd_user_of_json(root, g->put.arena, &user));
-        return hd_put_user(&g->put, &user, g->piece->merge, &number, fresh);
+        return put_user(g, &user, fresh);
     case HEED_RECORDS:
         break;
     }

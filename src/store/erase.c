@@ -20,15 +20,19 @@
 /* Readers that hold the log back are waited for this long, a part of what a writer waits. */
 #define FLUSH_MS 500
 
-/* What was counted up to some arrival is true no more where an event before it is gone: a number of
- * arrival is left out, so that whoever counted up to the last one sees that there is another. */
+void hd_store_miscount(hd_store *store)
+{
+    store->seq++;
+    store->total_changed = true;
+}
+
 void hd_store_uncount(hd_store *store, int64_t events, int64_t timed)
 {
     if (events == 0)
         return;
     store->events -= events;
     store->timed -= timed;
-    store->seq++;
+    hd_store_miscount(store);
     hd_store_touch_users(store);
 }
 

@@ -92,6 +92,7 @@
                  "AND e.ts_ms < ?2 AND (?3 >> e.kind) & 1) ORDER BY number LIMIT ?4")            \
     X(REMOVE_OLD, "DELETE FROM event WHERE user = ?1 AND ts_ms > 0 AND ts_ms < ?2 "              \
                   "AND (?3 >> kind) & 1")                                                        \
+    X(HAS_EVENTS, "SELECT EXISTS (SELECT 1 FROM event WHERE user = ?1)")                         \
     X(COUNT_TIMED, "SELECT count(*) FROM event WHERE user = ?1 AND ts_ms <> 0")                  \
     X(ERASE_EVENTS, "DELETE FROM event WHERE user = ?1")                                         \
     X(ERASE_USER, "UPDATE user SET id = ?2, attributes = NULL, consent = 0 WHERE number = ?1")   \
@@ -160,6 +161,9 @@ HEED_CHECKED heed_status hd_store_one_number(hd_store *store, sqlite3_stmt *stat
 HEED_CHECKED heed_status hd_store_data_version(hd_store *store, int64_t *version);
 
 HEED_CHECKED heed_status hd_store_need_transaction(const hd_store *store);
+/* In a transaction: what was counted up to some arrival is true no more. A number of arrival is left
+ * out, so that whoever counted up to the last one sees that there is another. */
+void hd_store_miscount(hd_store *store);
 /* In a transaction: so many events are gone, of which so many had a time. */
 void hd_store_uncount(hd_store *store, int64_t events, int64_t timed);
 /* NULL becomes SQL's NULL. The text must live until the statement has run. */

@@ -40,7 +40,7 @@ HEED_CHECKED heed_status hd_store_version(hd_store *store, uint64_t *version);
  * is one. */
 struct hd_store_changes {
     int64_t items, users;
-    int64_t seq; /* the next event's */
+    int64_t seq; /* the next event's; it skips one where what was counted up to it is true no more */
 };
 HEED_CHECKED heed_status hd_store_changes(hd_store *store, struct hd_store_changes *out);
 /* In a transaction; hd_store_put_item(), hd_store_intern_item() and hd_store_put_user() do so by
@@ -142,7 +142,8 @@ struct hd_user_row {
     unsigned consent;
 };
 /* In a transaction; replaces what was said before. *changed: false where nothing is new. A consent
- * that is given or withdrawn touches the users. */
+ * that is given or withdrawn touches the users; where it decides whether events of theirs count, a
+ * number of arrival is left out. */
 HEED_CHECKED heed_status hd_store_put_user(hd_store *store, int32_t user,
                                            const struct hd_user_row *row, bool *changed);
 /* Texts go into the arena. HEED_E_NOTFOUND where there is no such number. */

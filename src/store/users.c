@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CONSENT_LEARN 1U /* as the statements that leave events out have it */
+
 void hd_store_touch_users(hd_store *store)
 {
     store->changes.users++;
@@ -58,6 +60,20 @@ static heed_status consent_of(hd_store *store, int32_t user, unsigned *consent)
     return status;
 }
 
+/* Events were counted, or left out, by what the user said before. */
+static heed_status count_again(hd_store *store, int32_t user)
+{
+    int64_t has_events = 0;
+    sqlite3_stmt *s = NULL;
+
+    HD_TRY(hd_store_statement(store, STORE_HAS_EVENTS, &s));
+    sqlite3_bind_int64(s, 1, user);
+    HD_TRY(hd_store_one_number(store, s, 0, &has_events));
+    if (has_events)
+        hd_store_miscount(store);
+    return HEED_OK;
+}
+
 heed_status hd_store_put_user(hd_store *store, int32_t user, const struct hd_user_row *row,
                               bool *changed)
 {
@@ -74,7 +90,7 @@ heed_status hd_store_put_user(hd_store *store, int32_t user, const struct hd_use
     *changed = sqlite3_changes(store->db) > 0;
     if (before != row->consent)
         hd_store_touch_users(store);
-    return HEED_OK;
+    return (before ^ row->consent) & CONSENT_LEARN ? count_again(store, user) : HEED_OK;
 }
 
 heed_status hd_store_each_user(hd_store *store, int32_t from, hd_user_fn fn, void *context)

@@ -278,6 +278,44 @@ static void test_silent(void **state)
     assert_says("no user has two events"); /* the silent one has four */
 }
 
+static double score_of(struct world *w, const char *item)
+{
+    heed_feed *feed = world_feed(w, "b", 5);
+    double score = -1;
+
+    for (int i = 0; i < feed->count; i++)
+        if (strcmp(feed->items[i].item, item) == 0)
+            score = feed->items[i].score;
+    heed_feed_free(feed);
+    return score;
+}
+
+/* Who withdraws the consent to be learned from is taken out of the charts, also of those that were put
+ * aside, and comes back with it. */
+static void test_silent_later(void **state)
+{
+    struct world *w = *state;
+
+    put(w, HEED_RECORD_EVENT, "{\"ts\":1700000000000,\"user\":\"a\",\"item\":\"x\",\"kind\":\"view\"}\n"
+                              "{\"ts\":1700000000000,\"user\":\"c\",\"item\":\"y\",\"kind\":\"view\"}\n");
+    for (int kept = 0; kept < 2; kept++) {
+        assert_true(score_of(w, "y") > 0.99);
+        world_reopen(w);
+        assert_true(score_of(w, "y") > 0.99);
+        if (kept)
+            assert_status(heed_engine_refresh(w->engine), HEED_OK);
+        put(w, HEED_RECORD_USER, "{\"id\":\"c\",\"consent\":{\"learn\":false}}");
+        for (int i = 0; kept && i < 100 && score_of(w, "y") > 0; i++) {
+            usleep(20000); /* it rests after each reading */
+            assert_status(heed_engine_refresh(w->engine), HEED_OK);
+        }
+        assert_true(score_of(w, "x") > 0.99 && score_of(w, "y") == 0);
+        world_reopen(w);
+        assert_true(score_of(w, "x") > 0.99 && score_of(w, "y") == 0);
+        put(w, HEED_RECORD_USER, "{\"id\":\"c\",\"consent\":{\"learn\":true}}");
+    }
+}
+
 static void test_marks(void **state)
 {
     struct world *w = *state;
@@ -559,7 +597,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LIVE(test_ingest),       LIVE(test_ingest_refuses),        LIVE(test_merge),
-        LIVE(test_ingest_names_no_hole),
+        LIVE(test_ingest_names_no_hole), LIVE(test_silent_later),
         LIVE(test_next_answer),  LIVE(test_next_answer_kept_fresh), LIVE(test_other_process),
         LIVE(test_consent),      LIVE(test_silent),                LIVE(test_marks),
         LIVE(test_kinds),        LIVE(test_session),               LIVE(test_filter),
