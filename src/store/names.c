@@ -58,23 +58,13 @@ static heed_status forget_erased(hd_store *store, struct hd_names *names)
     return status;
 }
 
-/* Reads in what the table has more than the map. */
-static heed_status catch_up(hd_store *store, struct hd_names *names)
+/* Those past what the map has. */
+static heed_status read_names(hd_store *store, struct hd_names *names)
 {
     heed_status status = HEED_OK;
-    int64_t version = 0;
     sqlite3_stmt *s = NULL;
     int code;
 
-    if (store->writing && names->checked)
-        return HEED_OK; /* nobody else writes now */
-    HD_TRY(hd_store_data_version(store, &version));
-    if (names->loaded && names->seen == version) {
-        names->checked = store->writing;
-        return HEED_OK;
-    }
-    if (is_users(store, names))
-        HD_TRY(forget_erased(store, names));
     HD_TRY(hd_store_statement(store, is_users(store, names) ? STORE_READ_USERS : STORE_READ_ITEMS,
                               &s));
     sqlite3_bind_int64(s, 1, hd_map_count(names->map));
@@ -89,6 +79,29 @@ static heed_status catch_up(hd_store *store, struct hd_names *names)
                     : hd_store_fail(store, "cannot be read");
     }
     sqlite3_reset(s);
+    return status;
+}
+
+/* Reads in what the table has more than the map. Who was erased and who came are of one state of the
+ * store: an id that is erased and comes again in between would be known under its old number, and all
+ * that came after it under wrong ones. */
+static heed_status catch_up(hd_store *store, struct hd_names *names)
+{
+    int64_t version = 0;
+    bool own = false;
+
+    if (store->writing && names->checked)
+        return HEED_OK; /* nobody else writes now */
+    HD_TRY(hd_store_data_version(store, &version));
+    if (names->loaded && names->seen == version) {
+        names->checked = store->writing;
+        return HEED_OK;
+    }
+    HD_TRY(hd_store_begin_reading(store, &own));
+    heed_status status = is_users(store, names) ? forget_erased(store, names) : HEED_OK;
+    if (status == HEED_OK)
+        status = read_names(store, names);
+    hd_store_end_reading(store, own);
     HD_TRY(status);
     if (store->writing)
         names->committed = hd_map_count(names->map);
