@@ -44,12 +44,7 @@ void hd_engine_unlock(heed_engine *engine)
 
 char *hd_engine_path(const heed_engine *engine, const char *name)
 {
-    size_t bytes = strlen(engine->folder) + strlen(name) + 2;
-    char *path = hd_alloc(bytes, 1);
-
-    if (path)
-        snprintf(path, bytes, "%s/%s", engine->folder, name);
-    return path;
+    return hd_join_path(engine->folder, name);
 }
 
 /* Without the file there are feeds all the same, only no memory of them. */
