@@ -126,7 +126,7 @@ typedef struct heed_ingest {
  *          HEED_E_IO    the disk is full, or fails. Counts of accepted are 0 then; what had been committed
  *                       comes again as a duplicate
  * Threads  locked: one call at a time writes, the others wait
- * Cost     one transaction for each 20,000 records
+ * Cost     one transaction for each 100,000 records
  */
 HEED_API HEED_CHECKED heed_status heed_engine_ingest(heed_engine *engine, heed_ingest *pieces,
                                                      int count);

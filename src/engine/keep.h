@@ -8,8 +8,6 @@
 #include "store/records.h"
 #include "text/json.h"
 
-
-
 /* A transaction on the engine's store for writers. Between the two no other call writes. */
 HEED_CHECKED heed_status hd_write_begin(heed_engine *engine, hd_store **store);
 /* Commits where status is HEED_OK, else rolls back and passes it on. */
