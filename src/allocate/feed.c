@@ -133,13 +133,13 @@ const char *hd_source_name(enum hd_source source)
 
 bool hd_topics_meet(const struct hd_catalogue *c, int32_t item, const int32_t *topic, int64_t count)
 {
-    const int32_t *own = c->topic[item], *end = own + c->topic_count[item];
+    const int32_t *own = c->topic[item];
 
-    for (int64_t i = 0; i < count && own < end;) {
-        if (*own == topic[i])
+    for (int64_t i = 0, j = 0; i < count && j < c->topic_count[item];) {
+        if (own[j] == topic[i])
             return true;
-        if (*own < topic[i])
-            own++;
+        if (own[j] < topic[i])
+            j++;
         else
             i++;
     }
@@ -157,17 +157,16 @@ void hd_filter_topics(const struct hd_catalogue *c, const int32_t *topic, int64_
 
 double hd_topic_similarity(const struct hd_catalogue *c, int32_t a, int32_t b)
 {
-    const int32_t *x = c->topic[a], *x_end = x + c->topic_count[a];
-    const int32_t *y = c->topic[b], *y_end = y + c->topic_count[b];
-    int64_t all = (x_end - x) + (y_end - y), shared = 0;
+    const int32_t *x = c->topic[a], *y = c->topic[b];
+    int64_t xs = c->topic_count[a], ys = c->topic_count[b], shared = 0;
 
-    while (x < x_end && y < y_end) {
-        shared += *x == *y;
-        int32_t head = *x;
-        x += head <= *y;
-        y += *y <= head;
+    for (int64_t i = 0, j = 0; i < xs && j < ys;) {
+        int32_t head = x[i], other = y[j];
+        shared += head == other;
+        i += head <= other;
+        j += other <= head;
     }
-    return shared > 0 ? (double)shared / (double)(all - shared) : 0;
+    return shared > 0 ? (double)shared / (double)(xs + ys - shared) : 0;
 }
 
 /* What nobody scored (-INFINITY) never overtakes what was scored. */

@@ -88,8 +88,10 @@ static heed_status read_summaries(hd_store *store, hd_arena *arena, struct hd_ta
         slow.seq != changes.seq || slow.at != fast.at)
         return HEED_OK;
     HD_TRY(tally_room(t, slow.count - SUMMARY_HEAD));
-    memcpy(t->slow, slow.value + SUMMARY_HEAD, (size_t)t->items * sizeof *t->slow);
-    memcpy(t->fast, fast.value + SUMMARY_HEAD, (size_t)t->items * sizeof *t->fast);
+    if (t->items > 0) {
+        memcpy(t->slow, slow.value + SUMMARY_HEAD, (size_t)t->items * sizeof *t->slow);
+        memcpy(t->fast, fast.value + SUMMARY_HEAD, (size_t)t->items * sizeof *t->fast);
+    }
     t->events = (int64_t)slow.value[0];
     t->latest = (heed_time)slow.value[1];
     t->base = slow.at;
@@ -143,12 +145,14 @@ heed_status hd_tally_save(hd_store *store, struct hd_tally *t)
         .name = SUMMARY_SLOW, .seq = t->seq, .at = t->base, .value = value, .count = (int64_t)n};
     heed_status status = hd_store_begin(store);
     if (status == HEED_OK) {
-        memcpy(value + SUMMARY_HEAD, t->slow, (size_t)t->items * sizeof *value);
+        if (t->items > 0)
+            memcpy(value + SUMMARY_HEAD, t->slow, (size_t)t->items * sizeof *value);
         status = hd_store_put_summary(store, &row);
     }
     if (status == HEED_OK) {
         row.name = SUMMARY_FAST;
-        memcpy(value + SUMMARY_HEAD, t->fast, (size_t)t->items * sizeof *value);
+        if (t->items > 0)
+            memcpy(value + SUMMARY_HEAD, t->fast, (size_t)t->items * sizeof *value);
         status = hd_store_put_summary(store, &row);
     }
     if (status == HEED_OK)
