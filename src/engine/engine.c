@@ -180,7 +180,7 @@ heed_status heed_engine_count(heed_engine *engine, heed_engine_counts *out)
 static void count_popular(heed_engine *engine, hd_store *store)
 {
     struct hd_tally tally;
-    heed_status status = hd_tally_load(store, &tally);
+    heed_status status = hd_tally_load(store, hd_clock_now(&engine->clock), &tally);
 
     if (status == HEED_OK) {
         if (tally.seq != tally.saved_seq)

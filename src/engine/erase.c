@@ -128,7 +128,8 @@ heed_status heed_engine_erase_verify(heed_engine *engine, const char *user, heed
         HD_TRY(status);
         HD_TRY(hd_decisions_of(engine->decisions, user, NULL, NULL, &decisions));
     }
-    *report = (heed_erasure){found.known, found.events, found.marks, decisions};
+    if (report)
+        *report = (heed_erasure){found.known, found.events, found.marks, decisions};
     return HEED_OK;
 }
 

@@ -210,6 +210,24 @@ static heed_status write_page(struct hd_feeding *f)
     return HEED_OK;
 }
 
+/* Whether somebody was forgotten since the history was read, and it was this reader: then what was
+ * decided is not kept, or it would outlive the erasure. */
+static bool forgotten(struct hd_feeding *f)
+{
+    const struct hd_asking *a = &f->asking;
+    int32_t user = a->user;
+
+    if (a->user < 0)
+        return false;
+    pthread_mutex_lock(&f->engine->lock);
+    if (f->engine->kept.forgotten != a->as_of &&
+        hd_store_find_user(f->engine->store, f->request->user, strlen(f->request->user), &user) !=
+            HEED_OK)
+        user = -1;
+    pthread_mutex_unlock(&f->engine->lock);
+    return user != a->user;
+}
+
 static heed_status record(struct hd_feeding *f)
 {
     heed_feed *feed = f->feed;
@@ -220,7 +238,7 @@ static heed_status record(struct hd_feeding *f)
         return hd_fail(HEED_E_NOMEM, "feed: no memory");
     feed->policy = f->policy;
     feed->why_policy = f->why;
-    if (!f->request->unrecorded)
+    if (!f->request->unrecorded && !forgotten(f))
         hd_decision_keep(f->engine, feed, f->request, f->made, f->asking.now);
     return HEED_OK;
 }

@@ -117,6 +117,7 @@ static heed_status follow(heed_engine *engine, struct delta *d, const struct hd_
         return status;
     if (status == HEED_OK)
         status = hd_engine_learn_silent(engine);
+    engine->tally.horizon = hd_clock_now(&engine->clock) + HD_TALLY_AHEAD_MS;
     for (int64_t e = 0; status == HEED_OK && e < d->events; e++)
         if (!hd_engine_is_silent(engine, d->event[e].user))
             status = hd_tally_add(&engine->tally, d->event[e].item, d->event[e].ts);

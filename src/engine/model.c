@@ -165,7 +165,13 @@ heed_status hd_model_refresh(heed_engine *engine)
     pthread_mutex_unlock(&engine->lock);
     if (status == HEED_OK)
         status = load(&found, store_items);
-    if (status == HEED_OK && found.model && items->catalogue.items >= found.model->config->items)
+    /* One that knows more items than we do waits until they have been read. */
+    if (status == HEED_OK && found.model && items->catalogue.items < found.model->config->items) {
+        hd_model_drop(found.model);
+        found = (struct found){.path = found.path, .same = true};
+        engine->refresh_at_ns = 0;
+    }
+    if (status == HEED_OK && found.model)
         status = hd_table_new(NULL, found.model, items, &table);
     pthread_mutex_lock(&engine->lock);
     if (status == HEED_OK) {

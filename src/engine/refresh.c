@@ -76,7 +76,7 @@ static heed_status refresh_tally(heed_engine *engine, hd_store *store)
     pthread_mutex_unlock(&engine->lock);
     if (!stale)
         return HEED_OK;
-    HD_TRY(hd_tally_load(store, &fresh));
+    HD_TRY(hd_tally_load(store, hd_clock_now(&engine->clock), &fresh));
     pthread_mutex_lock(&engine->lock);
     old = engine->tally;
     engine->tally = fresh;

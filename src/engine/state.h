@@ -35,6 +35,7 @@
 #define HD_TRAINING_LOCK_FILE "models/training.lock"
 
 #define HD_CHART_ITEMS 64
+#define HD_TALLY_AHEAD_MS INT64_C(86400000) /* how far an event's clock may be ahead of ours */
 #define HD_TEXTS_SLACK ((size_t)16 << 20) /* of texts that nobody needs any more, before all is read anew */
 
 /* All items with what is said of them. immutable, counted. */
@@ -58,6 +59,7 @@ struct hd_tally {
     int64_t items, room;
     double *slow, *fast; /* items; half-lives in tally.c */
     heed_time base, latest; /* latest: of all events; 0: none has a time */
+    heed_time horizon;      /* what is later counts as if it were then */
     int64_t events;         /* counted in */
     int64_t seq;            /* the next event's in the store: what it is up to date with */
     int64_t saved_seq;
@@ -103,7 +105,7 @@ struct heed_engine {
     pthread_mutex_t refresh_lock; /* one refresh at a time; taken before write_lock */
     pthread_mutex_t write_lock; /* guards writer; taken before lock */
     hd_store *writer;           /* NULL until something is written */
-    int64_t refresh_at_ns, save_at_ns; /* not before */
+    int64_t refresh_at_ns, save_at_ns; /* not before; guarded by refresh_lock */
 
     pthread_mutex_t lock; /* guards what follows */
     hd_store *store;
@@ -179,7 +181,7 @@ void hd_past_clear(struct hd_past *past);
 
 /* ---- the tally; under the lock, but for the first two */
 /* From the store: what was put aside, where that is up to date, else by a walk over all events. */
-HEED_CHECKED heed_status hd_tally_load(hd_store *store, struct hd_tally *tally);
+HEED_CHECKED heed_status hd_tally_load(hd_store *store, heed_time now, struct hd_tally *tally);
 void hd_tally_clear(struct hd_tally *tally);
 /* Counts in one event of attention. */
 HEED_CHECKED heed_status hd_tally_add(struct hd_tally *tally, int32_t item, heed_time ts);

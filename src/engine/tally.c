@@ -26,6 +26,7 @@
 #define SLOW_MS (14 * DAY_MS)
 #define FAST_MS DAY_MS
 #define BASE_HALF_LIVES 256 /* of FAST_MS, after which the base moves: 2^256 is far from overflow */
+#define RECOUNT_EVENTS_FEW 50000 /* ten milliseconds */
 #define SUMMARY_SLOW "popular"
 #define SUMMARY_FAST "trending"
 
@@ -59,6 +60,8 @@ static void move_base(struct hd_tally *t, heed_time base)
 
 heed_status hd_tally_add(struct hd_tally *t, int32_t item, heed_time ts)
 {
+    if (ts > t->horizon)
+        ts = t->horizon; /* a clock that is years ahead would make all others' events old */
     HD_TRY(tally_room(t, (int64_t)item + 1));
     if (ts != 0 && t->base == 0)
         t->base = ts;
@@ -106,9 +109,9 @@ static heed_status count_in(void *context, int32_t user, int32_t item, heed_time
     return hd_tally_add(context, item, ts);
 }
 
-heed_status hd_tally_load(hd_store *store, struct hd_tally *out)
+heed_status hd_tally_load(hd_store *store, heed_time now, struct hd_tally *out)
 {
-    struct hd_tally t = {.loaded = true, .saved_seq = -1};
+    struct hd_tally t = {.loaded = true, .saved_seq = -1, .horizon = now + HD_TALLY_AHEAD_MS};
     hd_arena *arena = hd_arena_new(0);
     bool fresh = false;
     heed_status status =
@@ -212,9 +215,11 @@ heed_status hd_popular_take(heed_engine *engine, int64_t age_ns, struct hd_popul
     struct hd_popular *fresh = NULL;
 
     HD_TRY(hd_store_changes(engine->store, &changes));
-    if (!engine->kept_fresh && (!engine->tally.loaded || engine->tally.seq != changes.seq)) {
+    /* Few events are counted anew at once; many by whoever refreshes. */
+    bool here = !engine->kept_fresh || changes.seq < RECOUNT_EVENTS_FEW;
+    if (here && (!engine->tally.loaded || engine->tally.seq != changes.seq)) {
         struct hd_tally tally;
-        HD_TRY(hd_tally_load(engine->store, &tally));
+        HD_TRY(hd_tally_load(engine->store, hd_clock_now(&engine->clock), &tally));
         hd_tally_clear(&engine->tally);
         engine->tally = tally;
     }
