@@ -3,18 +3,13 @@
  * A filter at work: names become numbers, spans become instants, and each item walks over the terms
  * until it is in or out. */
 #include "allocate/filter_impl.h"
+#include "base/order.h"
 #include "base/limits.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- names */
-
-static int compare_i32(const void *a, const void *b)
-{
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return (x > y) - (x < y);
-}
 
 heed_status hd_filter_bind(hd_filter *filter, hd_filter_find find, void *context)
 {
@@ -29,7 +24,7 @@ heed_status hd_filter_bind(hd_filter *filter, hd_filter_find find, void *context
                 t->number[t->numbers++] = number;
         }
         if (t->numbers > 1)
-            qsort(t->number, (size_t)t->numbers, sizeof *t->number, compare_i32);
+            qsort(t->number, (size_t)t->numbers, sizeof *t->number, hd_order_i32);
     }
     return HEED_OK;
 }

@@ -103,6 +103,7 @@ static heed_status ask(heed_engine *engine, const struct feed_options *o, int64_
 static heed_status time_answers(heed_engine *engine, const struct feed_options *o, double *first,
                                 double *ms)
 {
+    heed_engine_remember(engine, 0); /* nothing that was worked out for an earlier question */
     HD_TRY(ask(engine, o, 0, first)); /* loads the model */
     for (int64_t i = 0; i < WARM_ANSWERS; i++)
         HD_TRY(ask(engine, o, i % o->users, &ms[0]));

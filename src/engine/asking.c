@@ -2,6 +2,7 @@
  *
  * Reading what a request needs, and standing: the place of one item among scores. */
 #include "engine/asking.h"
+#include "base/order.h"
 #include "acquire/user.h"
 #include "base/time.h"
 
@@ -99,12 +100,6 @@ static heed_status keep_away(struct reading *r)
     return HEED_OK;
 }
 
-static int compare_i32(const void *a, const void *b)
-{
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* The user's own items do not come back to the user, so their author is among the blocks. */
 static heed_status keep_topics(struct reading *r, const char *user)
 {
@@ -125,8 +120,8 @@ static heed_status keep_topics(struct reading *r, const char *user)
         else if (topic >= 0)
             a->follow[a->follows++] = topic;
     }
-    qsort(a->block, (size_t)a->blocks, sizeof *a->block, compare_i32);
-    qsort(a->follow, (size_t)a->follows, sizeof *a->follow, compare_i32);
+    qsort(a->block, (size_t)a->blocks, sizeof *a->block, hd_order_i32);
+    qsort(a->follow, (size_t)a->follows, sizeof *a->follow, hd_order_i32);
     return HEED_OK;
 }
 

@@ -9,6 +9,7 @@
  * brought along only where it stood at what the transaction started from; where another process has
  * written in between it is read again by whoever asks next. */
 #include "base/limits.h"
+#include "base/order.h"
 #include "base/time.h"
 #include "engine/put.h"
 #include "engine/state.h"
@@ -90,12 +91,6 @@ static heed_status note_event(struct ingesting *g, const struct hd_event_row *ro
     return HEED_OK;
 }
 
-static int compare_i32(const void *a, const void *b)
-{
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* Under the engine's lock. A part that cannot follow is left as it was, and is read again later. */
 static heed_status follow(heed_engine *engine, struct delta *d, const struct hd_store_changes *now)
 {
@@ -103,7 +98,7 @@ static heed_status follow(heed_engine *engine, struct delta *d, const struct hd_
     int64_t kept = 0;
 
     if (d->items > 0)
-        qsort(d->item, (size_t)d->items, sizeof *d->item, compare_i32);
+        qsort(d->item, (size_t)d->items, sizeof *d->item, hd_order_i32);
     for (int64_t i = 0; i < d->items; i++)
         if (i == 0 || d->item[i] != d->item[i - 1])
             d->item[kept++] = d->item[i];

@@ -13,6 +13,7 @@
  *     snapshot, 5 items ──┴─▶ shelf  [0 1 2 3 4 . . .] ──▶ texts, topic names
  */
 #include "base/map.h"
+#include "base/order.h"
 #include "engine/state.h"
 #include "text/json.h"
 
@@ -144,12 +145,6 @@ static heed_status shelf_copy(const struct hd_shelf *from, int64_t room, struct 
 
 /* ---- one item */
 
-static int compare_i32(const void *a, const void *b)
-{
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* mark keeps a tag and an author of the same name apart. */
 static size_t topic_key(char mark, const char *name, size_t bytes, char key[HD_ID_BYTES_MAX + 1])
 {
@@ -188,7 +183,7 @@ static heed_status put_topics(struct hd_shelf *s, int32_t item, const struct hd_
             HD_TRY(add_topic(s->texts, 't', tag, bytes, number, &count));
         }
     }
-    qsort(number, (size_t)count, sizeof *number, compare_i32);
+    qsort(number, (size_t)count, sizeof *number, hd_order_i32);
     for (int32_t i = 0; i < count; i++)
         if (i == 0 || number[i] != number[i - 1])
             number[kept++] = number[i];

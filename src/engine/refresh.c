@@ -4,6 +4,7 @@
  * have changed, and putting the tally aside. All of it through the writer's store, under the write
  * lock, so that no ingest of our own comes in between; the engine's lock is taken to look and to swap,
  * never while rows are read. */
+#include "base/order.h"
 #include "base/time.h"
 #include "engine/state.h"
 
@@ -14,16 +15,10 @@
 #define REST 20 /* after reading again for t, nothing is read again for 20 t: an import beside us does
                    not keep us busy */
 
-static int compare_i32(const void *a, const void *b)
-{
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return (x > y) - (x < y);
-}
-
 bool hd_engine_is_silent(const heed_engine *engine, int32_t user)
 {
     return engine->silents > 0 && bsearch(&user, engine->silent, (size_t)engine->silents,
-                                          sizeof *engine->silent, compare_i32);
+                                          sizeof *engine->silent, hd_order_i32);
 }
 
 heed_status hd_engine_learn_silent(heed_engine *engine)

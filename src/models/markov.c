@@ -6,6 +6,7 @@
  *     events ─▶ (source, target, distance) grouped by source ─▶ row ─▶ (follower, weight)
  */
 #include "models/markov.h"
+#include "base/order.h"
 #include "base/memory.h"
 #include "models/popularity.h"
 
@@ -71,12 +72,6 @@ no_memory:
     return hd_fail(HEED_E_NOMEM, "markov: no memory for %" PRId64 " transitions", total);
 }
 
-static int compare_i32(const void *a, const void *b)
-{
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* Sums the pairs of each source; the rows take no more room than the pairs did. */
 static heed_status sum_rows(struct hd_markov *m, const struct pairs *p)
 {
@@ -101,7 +96,7 @@ static heed_status sum_rows(struct hd_markov *m, const struct pairs *p)
                 m->follower[used++] = b;
             row[b] += distance_weight[p->pair[i].distance];
         }
-        qsort(m->follower + first, (size_t)(used - first), sizeof *m->follower, compare_i32);
+        qsort(m->follower + first, (size_t)(used - first), sizeof *m->follower, hd_order_i32);
         for (int64_t i = first; i < used; i++) {
             int32_t b = m->follower[i];
             m->weight[i] = (float)row[b];
