@@ -116,6 +116,22 @@ static int take_gzip(struct hd_body *body, const char *bytes, size_t count)
     }
 }
 
+/* The library still reads the formats that zstd had before it was one, and old code that nobody uses
+ * is no reader for strangers: a frame of RFC 8878, or one to be skipped, or 400. */
+static bool zstd_frame(struct hd_body *body, const char *bytes, size_t count)
+{
+    static const unsigned char frame[4] = {0x28, 0xB5, 0x2F, 0xFD}, skip[4] = {0x50, 0x2A, 0x4D, 0x18};
+
+    for (size_t i = 0; i < count && body->magic_bytes < 4; i++) {
+        int at = body->magic_bytes++;
+        body->magic[at] = (unsigned char)bytes[i];
+        bool skipped = (body->magic[0] & 0xF0) == skip[0];
+        if (body->magic[at] != (skipped ? skip : frame)[at] && !(skipped && at == 0))
+            return false;
+    }
+    return true;
+}
+
 static int take_zstd(struct hd_body *body, const char *bytes, size_t count)
 {
     ZSTD_inBuffer in = {bytes, count, 0};
@@ -124,8 +140,13 @@ static int take_zstd(struct hd_body *body, const char *bytes, size_t count)
         int status = unpack_room(body);
         if (status)
             return status;
-        if (body->ended && in.pos == in.size)
-            return 0;
+        if (body->ended) {
+            if (in.pos == in.size)
+                return 0;
+            body->magic_bytes = 0;
+        }
+        if (!zstd_frame(body, bytes + in.pos, in.size - in.pos))
+            return 400;
         ZSTD_outBuffer out = {body->bytes + body->count, body->room - body->count - 1, 0};
         size_t result = ZSTD_decompressStream(body->unpacker, &out, &in);
         body->count += out.pos;

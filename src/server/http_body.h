@@ -21,6 +21,8 @@ struct hd_body {
     enum hd_coding coding;
     void *unpacker;
     bool ended; /* the packed stream is at an end: of a member, of a frame */
+    unsigned char magic[4]; /* zstd: what the frame begins with */
+    int magic_bytes;
     char *bytes;
     size_t count, room, max;
     size_t wire; /* bytes as sent */

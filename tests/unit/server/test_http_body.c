@@ -172,11 +172,38 @@ static void test_whole(void **state)
     }
 }
 
+/* Formats from before zstd was a standard: the library would read them. */
+static void test_old_zstd(void **state)
+{
+    static const unsigned char skipped[] = {0x5F, 0x2A, 0x4D, 0x18, 3, 0, 0, 0, 'a', 'b', 'c'};
+    static const size_t pieces[] = {1, 3, BYTES};
+    struct hd_body body;
+
+    (void)state;
+    memset(text, 'x', 100);
+    size_t bytes = pack(HD_ZSTD, 100, 100, sizeof packed);
+    memmove(packed + sizeof skipped, packed, bytes);
+    memcpy(packed, skipped, sizeof skipped);
+    memcpy(packed + sizeof skipped + bytes, packed + sizeof skipped, bytes);
+    for (size_t p = 0; p < 3; p++) {
+        assert_int_equal(receive(&body, HD_ZSTD, BYTES, sizeof skipped + 2 * bytes, pieces[p]), 0);
+        assert_int_equal(body.count, 200);
+        hd_body_clear(&body);
+    }
+    for (int version = 0x1E; version < 0x28; version++) { /* 0.1 has another one: FD2FB51E */
+        for (size_t p = 0; p < 3; p++) {
+            packed[sizeof skipped + bytes] = (char)version; /* of the second frame */
+            assert_int_equal(receive(&body, HD_ZSTD, BYTES, sizeof skipped + 2 * bytes, pieces[p]), 400);
+            hd_body_clear(&body);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_pieces), cmocka_unit_test(test_bounds),
                                        cmocka_unit_test(test_bomb), cmocka_unit_test(test_faults),
-                                       cmocka_unit_test(test_whole)};
+                                       cmocka_unit_test(test_whole), cmocka_unit_test(test_old_zstd)};
     heed_rng rng = hd_rng(7, 0);
 
     for (size_t i = 0; i < BYTES; i++)
