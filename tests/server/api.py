@@ -535,6 +535,10 @@ def test_signals(data):
     log = data + ".access"
     server = Server(data, "--access-log", log)
     server.ask("GET", "/healthz")
+    for _ in range(100):  # the line comes after the answer
+        if "path=/healthz" in pathlib.Path(log).read_text():
+            break
+        time.sleep(0.05)
     os.rename(log, log + ".1")
     server.process.send_signal(signal.SIGHUP)
     for _ in range(100):
