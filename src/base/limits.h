@@ -78,8 +78,10 @@
 /* ---- heed serve, above HTTP */
 #define HD_INTAKE_WAITING_MAX 4096  /* bodies that wait for the disk: a second's worth of single events */
 #define HD_INTAKE_BYTES_MAX (256 << 20) /* of them together: what a machine of 1 GiB can spare */
+#define HD_INTAKE_THREADS 2         /* one at the disk, one that reads the next group */
+#define HD_INTAKE_AHEAD_BYTES (256 << 10) /* a group worth reading meanwhile: some 5 ms of reading */
 #define HD_INTAKE_GROUP_MAX 256     /* bodies that wait for the disk together: more gains nothing */
-#define HD_INTAKE_GROUP_BYTES (32 << 20) /* of them together, so that nobody waits long for a neighbour */
+#define HD_INTAKE_GROUP_BYTES (8 << 20) /* of them together, so that nobody waits long for a neighbour */
 #define HD_ERRORS_LISTED_MAX 100    /* bad records that an answer names; all are counted */
 #define HD_SESSION_VISITS_MAX 1000  /* of an anonymous reader in one request: no model looks further back */
 #define HD_JOBS_WAITING_MAX 16      /* jobs that wait for the one that runs: more is a mistake in a script */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The queue of bodies and the thread that empties it. */
+ * The queue of bodies and the threads that empty it. */
 #include "server/intake.h"
 #include "base/memory.h"
 
@@ -11,12 +11,14 @@
 struct hd_intake {
     heed_engine *engine;
     struct hd_intake_watch watch;
-    pthread_t thread;
+    pthread_t thread[HD_INTAKE_THREADS];
+    int threads;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t news;
     struct hd_delivery *first, **last;
     int waiting;
     size_t bytes; /* of those that wait */
+    int taking;   /* groups that the engine has */
     bool ending;
 };
 
@@ -31,13 +33,20 @@ static void on_reject(void *context, const heed_reject *reject)
         (struct hd_bad_record){reject->line, reason ? reason : ""};
 }
 
+/* While the engine has one group the next may be read, which is worth it where there is much to read;
+ * few small bodies gain more by waiting for company. */
+static bool worth_taking(const hd_intake *intake)
+{
+    return intake->first && (intake->taking == 0 || intake->bytes >= HD_INTAKE_AHEAD_BYTES);
+}
+
 /* The next group, in the order of arrival; NULL once all is taken in and the end was asked for. */
 static struct hd_delivery *take_group(hd_intake *intake, int *count)
 {
     size_t bytes = 0;
 
     pthread_mutex_lock(&intake->lock);
-    while (!intake->first && !intake->ending)
+    while (!worth_taking(intake) && (intake->first || !intake->ending))
         pthread_cond_wait(&intake->news, &intake->lock);
     struct hd_delivery *group = intake->first, **end = &intake->first;
     *count = 0;
@@ -53,6 +62,7 @@ static struct hd_delivery *take_group(hd_intake *intake, int *count)
     *end = NULL;
     intake->waiting -= *count;
     intake->bytes -= bytes;
+    intake->taking += group != NULL;
     pthread_mutex_unlock(&intake->lock);
     return group;
 }
@@ -88,14 +98,24 @@ static void take_in(hd_intake *intake, struct hd_delivery *group, int count)
     }
 }
 
+static void group_done(hd_intake *intake)
+{
+    pthread_mutex_lock(&intake->lock);
+    intake->taking--;
+    pthread_cond_signal(&intake->news);
+    pthread_mutex_unlock(&intake->lock);
+}
+
 static void *run(void *context)
 {
     hd_intake *intake = context;
     struct hd_delivery *group;
     int count;
 
-    while ((group = take_group(intake, &count)))
+    while ((group = take_group(intake, &count))) {
         take_in(intake, group, count);
+        group_done(intake);
+    }
     return NULL;
 }
 
@@ -110,10 +130,11 @@ heed_status hd_intake_new(heed_engine *engine, const struct hd_intake_watch *wat
     intake->last = &intake->first;
     pthread_mutex_init(&intake->lock, NULL);
     pthread_cond_init(&intake->news, NULL);
-    if (pthread_create(&intake->thread, NULL, run, intake) != 0) {
-        pthread_cond_destroy(&intake->news);
-        pthread_mutex_destroy(&intake->lock);
-        hd_free(intake);
+    while (intake->threads < HD_INTAKE_THREADS &&
+           pthread_create(&intake->thread[intake->threads], NULL, run, intake) == 0)
+        intake->threads++;
+    if (intake->threads == 0) {
+        hd_intake_free(intake);
         return hd_fail(HEED_E_NOMEM, "intake: no thread could be had");
     }
     *out = intake;
@@ -126,9 +147,10 @@ void hd_intake_free(hd_intake *intake)
         return;
     pthread_mutex_lock(&intake->lock);
     intake->ending = true;
-    pthread_cond_signal(&intake->news);
+    pthread_cond_broadcast(&intake->news);
     pthread_mutex_unlock(&intake->lock);
-    pthread_join(intake->thread, NULL);
+    for (int i = 0; i < intake->threads; i++)
+        pthread_join(intake->thread[i], NULL);
     pthread_cond_destroy(&intake->news);
     pthread_mutex_destroy(&intake->lock);
     hd_free(intake);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Group commit: bodies with records wait in one queue, and one thread takes in all that has come
- * meanwhile with one wait for the disk. Under load the wait is shared by as many as came during the last
- * one; alone, a body waits for its own.
+ * Group commit: bodies with records wait in one queue, and a thread takes in all that has come meanwhile
+ * with one wait for the disk. Under load the wait is shared by as many as came during the last one;
+ * alone, a body waits for its own. A second thread reads the next group while the first one waits for
+ * the disk, where the group is long enough; callers who do not wait for their answers may find their
+ * bodies taken in in another order.
  *
  *     handler ─▶ hd_intake_put ─▶ queue ─▶ heed_engine_ingest(all of it) ─▶ done(delivery) for each */
 #ifndef HD_INTAKE_H
@@ -26,7 +28,7 @@ struct hd_delivery {
     struct hd_delivery *next;
     /* ---- */
     hd_exchange *x;
-    /* Answers the exchange, on the intake's thread; the delivery is gone with it. */
+    /* Answers the exchange, on a thread of the intake; the delivery is gone with it. */
     void (*done)(struct hd_delivery *delivery, void *context);
     void *context;
 };

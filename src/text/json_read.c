@@ -26,7 +26,7 @@ heed_status hd_json_reader_new(hd_json_reader **out)
         hd_free(reader);
         return hd_fail(HEED_E_NOMEM, "json: no memory for a reader");
     }
-    json_tokener_set_flags(reader->tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    json_tokener_set_flags(reader->tokener, JSON_TOKENER_STRICT); /* UTF-8 is checked here */
     *out = reader;
     return HEED_OK;
 }
@@ -75,6 +75,11 @@ static size_t number_length(const char *s, size_t bytes)
  * first. The place of the first one, or `bytes`. */
 static size_t find_stray(const char *text, size_t bytes)
 {
+    static const bool outside[256] = { /* what may stand outside of texts, numbers aside */
+        [' '] = true, ['\t'] = true, ['\r'] = true, ['\n'] = true, ['{'] = true, ['}'] = true,
+        ['['] = true, [']'] = true,  [':'] = true,  [','] = true,  ['t'] = true, ['r'] = true,
+        ['u'] = true, ['e'] = true,  ['f'] = true,  ['a'] = true,  ['l'] = true, ['s'] = true,
+        ['n'] = true};
     bool quoted = false;
 
     for (size_t i = 0; i < bytes; i++) {
@@ -93,7 +98,7 @@ static size_t find_stray(const char *text, size_t bytes)
             if (n == 0)
                 return i;
             i += n - 1;
-        } else if (!c || !strchr(" \t\r\n{}[]:,truefalsn", c)) {
+        } else if (!outside[c]) {
             return i;
         }
     }
