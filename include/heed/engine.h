@@ -152,6 +152,8 @@ typedef struct heed_list_opts {
 /**
  * A page of records as JSON: {"events"|"items"|"users": [...], "cursor": "..."}; the cursor is null on
  * the last page. Items and users come in the order in which they were first named, events by user.
+ * Events of an item or a kind alone are looked for among 200,000 a page: it may hold fewer than n, or
+ * none, and others follow.
  * Errors   HEED_E_ARG       the cursor is none, n is out of its range
  *          HEED_E_NOTFOUND  the user or the item is not known
  */

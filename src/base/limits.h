@@ -26,6 +26,7 @@
 #define HD_SESSION_MAX 10000   /* visits of a session that come with a request; models see fewer */
 #define HD_LIST_MAX 1000         /* records of one page; whoever wants all exports */
 #define HD_LIST_DEFAULT 100
+#define HD_LIST_LOOK_MAX 200000  /* events looked at for a page of some item or kind: a tenth of a second */
 #define HD_REPORT_READERS_LEAST 10 /* behind a line of a report: fewer is a story about somebody */
 #define HD_REPORT_READERS_MAX 1000000000 /* nobody hides more, and sums of it stay far from overflow */
 #define HD_REPORT_GROUPS_MAX 1000 /* lines of a report: whoever wants all exports */

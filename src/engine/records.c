@@ -163,6 +163,26 @@ static heed_status find_range(hd_store *store, const heed_list_opts *opts,
     return HEED_OK;
 }
 
+/* Nothing is sorted by item or kind: so that a page of something rare does not read the whole store, it
+ * ends where enough was looked at, however little was found. */
+static heed_status list_events(struct listing *l, struct hd_event_range *range)
+{
+    struct hd_event_key stop;
+    bool stops = false;
+
+    if (range->user < 0 && (range->item >= 0 || range->kind >= 0))
+        HD_TRY(hd_store_further_event(l->r.store, range, HD_LIST_LOOK_MAX, &stop, &stops));
+    if (stops)
+        range->until = &stop;
+    /* The walk may move l->key on: it reads its place before it begins. */
+    HD_TRY(hd_store_list_events(l->r.store, range, list_event, l));
+    if (stops) {
+        l->key = stop;
+        l->more = true;
+    }
+    return HEED_OK;
+}
+
 static heed_status list_records(struct listing *l, heed_record what, const heed_list_opts *opts)
 {
     struct hd_event_range range = {.user = -1, .item = -1, .kind = -1};
@@ -182,8 +202,7 @@ static heed_status list_records(struct listing *l, heed_record what, const heed_
     HD_TRY(find_range(l->r.store, opts, &range));
     if (range.after && range.user >= 0 && range.after->user != range.user)
         return hd_fail(HEED_E_ARG, "cursor: it is of another user's list");
-    /* The walk may move l->key on: it reads its place before it begins. */
-    return hd_store_list_events(l->r.store, &range, list_event, l);
+    return list_events(l, &range);
 }
 
 static heed_status check_list(heed_record what, const heed_list_opts *opts)

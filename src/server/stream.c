@@ -53,15 +53,20 @@ static heed_status next_page(struct stream *s)
     return HEED_OK;
 }
 
-/* The next record's line is s->line; false at the end, and where it broke. */
+/* The next record's line is s->line; an empty one after a page without any, so that nobody waits for
+ * the whole store to be searched. false at the end, and where it broke. */
 static bool next_line(struct stream *s, bool *broken)
 {
-    while (s->i == hd_json_length(s->records)) {
+    if (s->i == hd_json_length(s->records)) {
         if (s->last)
             return false;
         if (next_page(s) != HEED_OK) {
             *broken = true;
             return false;
+        }
+        if (hd_json_length(s->records) == 0) {
+            s->newline = !s->last;
+            return !s->last;
         }
     }
     const char *text = hd_json_compact(hd_json_at(s->records, s->i++));

@@ -81,10 +81,12 @@
     X(PUT_SUMMARY, "INSERT INTO summary (name, seq, at_ms, vector) VALUES (?1, ?2, ?3, ?4) "     \
                    "ON CONFLICT (name) DO UPDATE SET seq = ?2, at_ms = ?3, vector = ?4")         \
     X(LIST_EVENTS, STORE_EVENT_WHOLE                                                            \
-      "WHERE (e.user, e.ts_ms) >= (?1, ?2) AND e.user <= ?4 "                                    \
+      "WHERE (e.user, e.ts_ms) >= (?1, ?2) AND (e.user, e.ts_ms) <= (?4, ?7) "                   \
       "AND NOT (e.user = ?1 AND e.ts_ms = ?2 AND e.seq <= ?3) "                                  \
       "AND (?5 < 0 OR e.item = ?5) AND (?6 < 0 OR e.kind = ?6) "                                 \
       "ORDER BY e.user, e.ts_ms, e.seq")                                                         \
+    X(FURTHER_EVENT, "SELECT user, ts_ms FROM event WHERE (user, ts_ms) >= (?1, ?2) "            \
+                     "ORDER BY user, ts_ms LIMIT 1 OFFSET ?3")                                   \
     X(GET_EVENT, STORE_EVENT_WHOLE "WHERE e.id = ?1")                                           \
     X(REMOVE_EVENT, "DELETE FROM event WHERE id = ?1 RETURNING ts_ms")                           \
     X(OLD_USERS, "SELECT number FROM user u WHERE number >= ?1 AND EXISTS ("                     \

@@ -83,22 +83,56 @@ static heed_status each_event(hd_store *store, sqlite3_stmt *s, hd_record_fn fn,
     return status;
 }
 
+static struct hd_event_key begin_of(const struct hd_event_range *range)
+{
+    if (range->after)
+        return *range->after;
+    return (struct hd_event_key){.user = range->user >= 0 ? range->user : 0, .seq = -1};
+}
+
+static struct hd_event_key end_of(const struct hd_event_range *range)
+{
+    if (range->until)
+        return *range->until;
+    return (struct hd_event_key){range->user >= 0 ? range->user : INT32_MAX, INT64_MAX, INT64_MAX};
+}
+
+heed_status hd_store_further_event(hd_store *store, const struct hd_event_range *range, int64_t count,
+                                   struct hd_event_key *place, bool *there)
+{
+    struct hd_event_key begin = begin_of(range);
+    heed_status status = HEED_OK;
+    sqlite3_stmt *s = NULL;
+
+    HD_TRY(hd_store_statement(store, STORE_FURTHER_EVENT, &s));
+    sqlite3_bind_int64(s, 1, begin.user);
+    sqlite3_bind_int64(s, 2, begin.ts);
+    sqlite3_bind_int64(s, 3, count);
+    int code = sqlite3_step(s);
+    *there = code == SQLITE_ROW;
+    if (*there)
+        *place = (struct hd_event_key){sqlite3_column_int(s, 0), sqlite3_column_int64(s, 1), INT64_MAX};
+    else if (code != SQLITE_DONE)
+        status = hd_store_fail(store, "cannot be read");
+    sqlite3_reset(s);
+    return status;
+}
+
 heed_status hd_store_list_events(hd_store *store, const struct hd_event_range *range,
                                  hd_record_fn fn, void *context)
 {
-    struct hd_event_key after = {.user = range->user >= 0 ? range->user : 0, .seq = -1};
+    struct hd_event_key after = begin_of(range), until = end_of(range);
     int64_t count = 0;
     sqlite3_stmt *s = NULL;
 
-    if (range->after)
-        after = *range->after;
     HD_TRY(hd_store_statement(store, STORE_LIST_EVENTS, &s));
     sqlite3_bind_int64(s, 1, after.user);
     sqlite3_bind_int64(s, 2, after.ts);
     sqlite3_bind_int64(s, 3, after.seq);
-    sqlite3_bind_int64(s, 4, range->user >= 0 ? range->user : INT32_MAX);
+    sqlite3_bind_int64(s, 4, until.user);
     sqlite3_bind_int64(s, 5, range->item);
     sqlite3_bind_int64(s, 6, range->kind);
+    sqlite3_bind_int64(s, 7, until.ts);
     return each_event(store, s, fn, context, &count);
 }
 

@@ -39,9 +39,15 @@ typedef heed_status (*hd_record_fn)(void *context, const struct hd_event_record 
 
 struct hd_event_range {
     const struct hd_event_key *after; /* NULL: from the beginning */
+    const struct hd_event_key *until; /* its user and time are the last; NULL: to the end */
     int32_t user, item;               /* -1: of all. There is no index by item: all are looked at */
     int kind;                         /* -1: of all */
 };
+/* The place `count` events after where a range begins, whatever their items and kinds, behind all of its
+ * user and time; *there false: there are fewer. Costs a step in the tree for each of them. */
+HEED_CHECKED heed_status hd_store_further_event(hd_store *store, const struct hd_event_range *range,
+                                                int64_t count, struct hd_event_key *place,
+                                                bool *there);
 HEED_CHECKED heed_status hd_store_list_events(hd_store *store, const struct hd_event_range *range,
                                               hd_record_fn fn, void *context);
 /* Calls fn for the event with this id. HEED_E_NOTFOUND where there is none. */
