@@ -84,6 +84,7 @@
 #define HD_INTAKE_GROUP_MAX 256     /* bodies that wait for the disk together: more gains nothing */
 #define HD_INTAKE_GROUP_BYTES (8 << 20) /* of them together, so that nobody waits long for a neighbour */
 #define HD_ERRORS_LISTED_MAX 100    /* bad records that an answer names; all are counted */
+#define HD_OPTION_TEXTS_MAX 1000    /* times that one option of the command line is given: files say more */
 #define HD_SESSION_VISITS_MAX 1000  /* of an anonymous reader in one request: no model looks further back */
 #define HD_JOBS_WAITING_MAX 16      /* jobs that wait for the one that runs: more is a mistake in a script */
 #define HD_JOBS_KEPT_MAX 100        /* jobs that are remembered, so that memory stays where it was */

@@ -8,6 +8,7 @@
 #ifndef HD_COMMAND_H
 #define HD_COMMAND_H
 
+#include "base/limits.h"
 #include "base/status.h"
 
 #include <stdio.h>
@@ -23,6 +24,7 @@ enum hd_flag_kind {
     HD_FLAG_NUMBER, /* double, finite */
     HD_FLAG_TIME,   /* heed_time: RFC 3339, or milliseconds since 1970 */
     HD_FLAG_SPAN,   /* heed_span, above 0: a whole number and s, m, h, d, w or y: 90d, 6h, 30m */
+    HD_FLAG_TEXTS,  /* struct hd_texts: may be given more than once; options only */
     HD_FLAG_WORDS,  /* struct hd_words: all that is left; arguments only, the last of them */
 };
 
@@ -43,6 +45,11 @@ struct hd_flag {
 struct hd_words {
     const char *const *word;
     int count;
+};
+
+struct hd_texts {
+    int count;
+    const char *text[HD_OPTION_TEXTS_MAX];
 };
 
 /* What the program itself understands and hands to each command. */

@@ -240,6 +240,14 @@ heed_status hd_parse_span(const char *shown, const char *text, size_t bytes, hee
     return HEED_OK;
 }
 
+static heed_status add_text(const char *shown, const char *text, struct hd_texts *texts)
+{
+    if (texts->count == HD_OPTION_TEXTS_MAX)
+        return hd_fail(HEED_E_ARG, "%s: was given more than %d times", shown, HD_OPTION_TEXTS_MAX);
+    texts->text[texts->count++] = text;
+    return HEED_OK;
+}
+
 /* shown is the option as it was written, `--epochs`, or an argument's name, `USER`. */
 static heed_status set_value(const struct hd_flag *flag, const char *shown, const char *text,
                              void *options)
@@ -254,8 +262,11 @@ static heed_status set_value(const struct hd_flag *flag, const char *shown, cons
     case HD_FLAG_TEXT:
     case HD_FLAG_FILE:
     case HD_FLAG_FOLDER:
+    case HD_FLAG_TEXTS:
         if (*text == '\0')
             return hd_fail(HEED_E_ARG, "%s: is empty", shown);
+        if (flag->kind == HD_FLAG_TEXTS)
+            return add_text(shown, text, at);
         *(const char **)at = text;
         return HEED_OK;
     case HD_FLAG_CHOICE:

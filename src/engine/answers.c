@@ -3,7 +3,23 @@
  * Feeds and explanations as JSON. */
 #include "engine/answers.h"
 
+#include <assert.h>
 #include <math.h>
+#include <string.h>
+
+heed_feed_kind hd_feed_kind(const char *name)
+{
+    const char *word = HD_FEED_KIND_WORDS;
+    int kind = 0;
+
+    for (;; kind++) {
+        size_t length = strcspn(word, "|");
+        if (strlen(name) == length && memcmp(word, name, length) == 0)
+            return (heed_feed_kind)kind;
+        assert(word[length] && kind + 1 < HEED_FEED_KINDS);
+        word += length + 1;
+    }
+}
 
 void hd_put_rounded(struct hd_json_writer *json, const char *key, double value, int decimals)
 {

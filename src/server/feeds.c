@@ -5,10 +5,6 @@
 #include "base/limits.h"
 #include "engine/answers.h"
 
-#include <string.h>
-
-#define KIND_WORDS "best|popular|trending|fresh|similar"
-
 /* ---- what is asked for */
 
 struct visit {
@@ -42,7 +38,7 @@ struct asked {
      .help = "which items may be shown: docs/FILTERS.md"}
 #define EXPLAIN {"explain", HD_IS_BOOL, AT(explain), .help = "with the reasons for each item"}
 #define PLACEMENT {"placement", HD_IS_ID, AT(placement), .help = "where it will be shown"}
-#define KIND {"kind", HD_IS_CHOICE, AT(kind), .words = KIND_WORDS, .help = "of list; best"}
+#define KIND {"kind", HD_IS_CHOICE, AT(kind), .words = HD_FEED_KIND_WORDS, .help = "of list; best"}
 #define ITEM {"item", HD_IS_ID, AT(item), .help = "of kind similar: like which"}
 #define TIME {"at", HD_IS_TIME, AT(at), .help = "as it would have been then"}
 #define EXPLORE                                                          \
@@ -138,23 +134,6 @@ static const struct hd_shape explanation_shape = {"Explanation", explanation_fie
 
 /* ---- feeds */
 
-static heed_status kind_of(const char *name, heed_feed_kind *kind)
-{
-    static const struct {
-        const char *name;
-        heed_feed_kind kind;
-    } kinds[] = {{"best", HEED_FEED_BEST},         {"popular", HEED_FEED_POPULAR},
-                 {"trending", HEED_FEED_TRENDING}, {"fresh", HEED_FEED_FRESH},
-                 {"similar", HEED_FEED_SIMILAR}};
-
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (strcmp(kinds[i].name, name) == 0) {
-            *kind = kinds[i].kind;
-            return HEED_OK;
-        }
-    return hd_fail(HEED_E_FORMAT, "kind: \"%.40s\" is not one of " KIND_WORDS, name);
-}
-
 static heed_status copy_session(struct hd_request *r, const struct asked *asked,
                                 heed_feed_request *request)
 {
@@ -206,9 +185,8 @@ static struct asked ordinary(const struct hd_request *r)
 
 static heed_status feed(struct hd_request *r, const struct asked *asked)
 {
-    heed_feed_kind kind = HEED_FEED_BEST;
+    heed_feed_kind kind = hd_feed_kind(asked->kind);
 
-    HD_TRY(kind_of(asked->kind, &kind));
     if (kind == HEED_FEED_SIMILAR && !asked->item) {
         r->field = "item";
         return hd_fail(HEED_E_FORMAT, "item: missing: similar to which?");

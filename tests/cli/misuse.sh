@@ -16,6 +16,11 @@ try train sequence --recipe hstuu
 try train sequence --epochs 0
 try train sequence --threads 2000
 try feed
+try feed --kind best
+try feed --kind bset
+try feed --kind similar
+try feed 42 --explore 1.5
+try feed 42 --session ''
 try feed 42 -n 0
 try feed 42 -n 1001
 try feed 42 --at yesterday

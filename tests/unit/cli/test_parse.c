@@ -19,6 +19,7 @@ struct options {
     heed_time at;
     heed_span older;
     bool resume;
+    struct hd_texts exclude;
 };
 #define AT(field) offsetof(struct options, field)
 
@@ -36,6 +37,7 @@ static const struct hd_flag flags[] = {
     {"at", 0, HD_FLAG_TIME, AT(at), "TIME", "when"},
     {"older", 0, HD_FLAG_SPAN, AT(older), "SPAN", "how old"},
     {"resume", 0, HD_FLAG_SWITCH, AT(resume), NULL, "go on"},
+    {"exclude", 0, HD_FLAG_TEXTS, AT(exclude), "ITEM", "not this one"},
     {0},
 };
 
@@ -126,6 +128,7 @@ static void test_refused(void **state)
          "--seed: `18446744073709551616` is not a whole number from 0 to 2^64 - 1"},
         {"feed ann --rate nan", "--rate: `nan` is not a number"},
         {"feed ann --rate 1e999", "--rate: `1e999` is not a number"},
+        {"feed ann --exclude x --exclude ''", "--exclude: is empty"},
         {"feed ann --resume=yes", "--resume: takes no value, `yes` was given"},
         {"feed ann --at 9999999999999999",
          "--at: `9999999999999999` is not a time between the years 1 and 9999"},
@@ -246,6 +249,31 @@ static void test_spans(void **state)
     }
 }
 
+/* An option that may be given more than once, up to its limit and one past it. */
+static void test_texts_of_an_option(void **state)
+{
+    const char *words[2 + 2 * (HD_OPTION_TEXTS_MAX + 1)] = {"feed", "ann"};
+    struct hd_call call = {0};
+    const struct options *o = parse("feed --exclude a ann --exclude=b", &call);
+
+    (void)state;
+    assert_int_equal(o->exclude.count, 2);
+    assert_string_equal(o->exclude.text[0], "a");
+    assert_string_equal(o->exclude.text[1], "b");
+    hd_free(call.options);
+    for (int i = 0; i <= HD_OPTION_TEXTS_MAX; i++)
+        words[2 + 2 * i] = "--exclude", words[3 + 2 * i] = "x";
+    call = (struct hd_call){0};
+    assert_int_equal(hd_parse(words, 2 + 2 * HD_OPTION_TEXTS_MAX, &call), HEED_OK);
+    o = call.options;
+    assert_int_equal(o->exclude.count, HD_OPTION_TEXTS_MAX);
+    hd_free(call.options);
+    call = (struct hd_call){0};
+    assert_int_equal(hd_parse(words, 2 + 2 * (HD_OPTION_TEXTS_MAX + 1), &call), HEED_E_ARG);
+    assert_string_equal(heed_error_message(), "--exclude: was given more than 1000 times");
+    hd_free(call.options);
+}
+
 /* Asking for help is never refused for what is missing beside it. */
 static void test_help(void **state)
 {
@@ -302,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_refused),    cmocka_unit_test(test_bad_time_says_why),
         cmocka_unit_test(test_understood), cmocka_unit_test(test_help),
         cmocka_unit_test(test_texts),      cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_texts_of_an_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
