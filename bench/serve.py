@@ -260,6 +260,7 @@ def row_events(args, mode, wanted, *options):
            "cpu_us": spread([run["cpu_us"] for run in runs]),
            "p50_ms": spread([run["event_ms"]["p50"] for run in runs]),
            "p99_ms": spread([run["event_ms"]["p99"] for run in runs]),
+           "events": sum(run["events"]["accepted"] for run in runs),  # besides the first million
            "errors": sum(errors(run) + run["events"]["rejected"] for run in runs),
            "rss_mib": server.rss_mib(), "wanted": {"events_per_second": wanted}}
     server.end()
@@ -267,7 +268,7 @@ def row_events(args, mode, wanted, *options):
 
 
 def row_bulk(args):
-    return row_events(args, "bulk", 100_000, "--lines", args.lines, "--connections", 8)
+    return row_events(args, "bulk", 100_000, "--lines", args.lines, "--connections", 16)
 
 
 def row_single(args):
@@ -405,7 +406,7 @@ def main():
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="a run's")
     parser.add_argument("--warm", type=float, default=1, help="before each, not counted")
-    parser.add_argument("--lines", type=int, default=1000, help="events in a body of bulk")
+    parser.add_argument("--lines", type=int, default=10_000, help="events in a body of bulk")
     parser.add_argument("--writers", type=int, default=64, help="connections of single")
     parser.add_argument("--soak", type=float, default=60, help="seconds; 1800 is the real one")
     parser.add_argument("--soak-rate", type=float, default=200, help="feeds, and as many events, a second")
