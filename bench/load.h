@@ -11,9 +11,9 @@
 #define LOAD_PIECES_MAX 32
 #define LOAD_NAME_BYTES 256
 
-/* ---- templates (load_body.c): text with {user}, {item}, {event} and {now} in it */
+/* ---- templates (load_body.c): text with {user}, {item}, {event}, {uuid} and {now} in it */
 
-enum load_word { LOAD_LITERAL, LOAD_USER, LOAD_ITEM, LOAD_EVENT, LOAD_NOW, LOAD_WORDS };
+enum load_word { LOAD_LITERAL, LOAD_USER, LOAD_ITEM, LOAD_EVENT, LOAD_UUID, LOAD_NOW, LOAD_WORDS };
 struct load_template {
     struct {
         enum load_word word;

@@ -2,6 +2,7 @@
  *
  * What the load generator sends, made from templates, and what it looks for in answers. */
 #include "load.h"
+#include "base/random.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,7 +10,8 @@
 #include <string.h>
 
 static const char *const words[LOAD_WORDS] = {
-    [LOAD_USER] = "{user}", [LOAD_ITEM] = "{item}", [LOAD_EVENT] = "{event}", [LOAD_NOW] = "{now}"};
+    [LOAD_USER] = "{user}", [LOAD_ITEM] = "{item}", [LOAD_EVENT] = "{event}", [LOAD_UUID] = "{uuid}",
+    [LOAD_NOW] = "{now}"};
 
 /* The first word in `text`: where it stands, or NULL. */
 static const char *find_word(const char *text, enum load_word *word)
@@ -73,6 +75,22 @@ static void put_number(struct load_buffer *to, int64_t number)
     load_put(to, digits, (size_t)snprintf(digits, sizeof digits, "%" PRId64, number));
 }
 
+/* Of the event, drawn as those of version 4 are: ids that do not rise. */
+static void put_uuid(struct load_buffer *to, const struct load_values *values)
+{
+    uint64_t seed = 0;
+    char text[40];
+
+    for (const char *c = values->event_prefix; *c; c++)
+        seed = hd_mix64(seed ^ (unsigned char)*c);
+    heed_rng rng = hd_rng(seed, (uint64_t)values->event);
+    uint64_t a = hd_random_u64(&rng), b = hd_random_u64(&rng);
+    int bytes = snprintf(text, sizeof text, "%08x-%04x-4%03x-a%03x-%012" PRIx64, (unsigned)(a >> 32),
+                         (unsigned)(a >> 16 & 0xFFFF), (unsigned)(a & 0xFFF), (unsigned)(b >> 52),
+                         b & 0xFFFFFFFFFFFF);
+    load_put(to, text, (size_t)bytes);
+}
+
 void load_template_write(const struct load_template *t, const struct load_values *values,
                          struct load_buffer *to)
 {
@@ -87,6 +105,9 @@ void load_template_write(const struct load_template *t, const struct load_values
         case LOAD_EVENT:
             load_put(to, values->event_prefix, strlen(values->event_prefix));
             put_number(to, values->event);
+            break;
+        case LOAD_UUID:
+            put_uuid(to, values);
             break;
         case LOAD_NOW:
             put_number(to, values->now_ms);
