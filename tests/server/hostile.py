@@ -194,9 +194,10 @@ class Hostile:
             wire.socket.shutdown(socket.SHUT_WR)
 
     def hear(self, requests):
-        """The answers, as far as they are due. After what is framed badly nothing is; before it, the end of the
-        connection may take along an answer that was not yet read."""
-        due = all(request.wants for request in requests)
+        """The answers, as far as they are due. After what is framed badly nothing is, nor after a wish to close;
+        before it, the end of the connection may take along an answer that was not yet read."""
+        due = all(request.wants for request in requests) and \
+            not any(b"Connection: close" in request.data for request in requests[:-1])
         for request in requests:
             self.wire.socket.settimeout(self.patience if request.wants else 0.03)
             try:
