@@ -54,8 +54,9 @@ HEED_API void heed_engine_remember(heed_engine *engine, int64_t bytes);
 typedef enum heed_import_kind {
     HEED_IMPORT_INTERACTIONS, /* `user item` a line, in the order of time within a user */
     HEED_IMPORT_MOVIELENS,    /* ratings.dat, u.data, ratings.csv: told apart by their look */
-    HEED_IMPORT_EVENTS,       /* NDJSON, DESIGN.md 5 */
+    HEED_IMPORT_EVENTS,       /* NDJSON, DESIGN.md 5; `"ts":null`: the time is not known, only the order */
     HEED_IMPORT_ITEMS,        /* NDJSON, or a MovieLens movies.dat, movies.csv, u.item */
+    HEED_IMPORT_USERS,        /* NDJSON, as heed_engine_export() writes them */
 } heed_import_kind;
 
 typedef struct heed_reject {

@@ -123,8 +123,10 @@ heed_status hd_event_of_json(const hd_json *root, hd_arena *arena, struct hd_eve
     if (hd_json_kind(root) != HD_JSON_OBJECT)
         return hd_fail(HEED_E_FORMAT, "%s, not an object", hd_json_kind_name(hd_json_kind(root)));
     for (struct hd_json_member m = hd_json_first(root); m.key; m = hd_json_next(m)) {
-        if (hd_json_kind(m.value) == HD_JSON_NULL)
-            continue; /* as good as not given */
+        if (hd_json_kind(m.value) == HD_JSON_NULL) { /* as good as not given */
+            e.ts_null = e.ts_null || strcmp(m.key, "ts") == 0;
+            continue;
+        }
         HD_TRY(parse_member(m.key, m.value, arena, &e));
         kind_given = kind_given || strcmp(m.key, "kind") == 0;
     }

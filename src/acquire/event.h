@@ -52,6 +52,7 @@ struct hd_event {
     struct hd_span user, item;
     enum hd_event_kind kind;
     heed_time ts; /* 0: not given; a given one is after 1970 */
+    bool ts_null; /* it was given as null: somebody says that it is not known */
     int64_t dwell_ms;
     double value;
     int32_t position;

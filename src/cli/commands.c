@@ -21,6 +21,7 @@ const struct hd_command *const hd_commands[] = {
     &hd_command_import_movielens,
     &hd_command_import_events,
     &hd_command_import_items,
+    &hd_command_import_users,
     &hd_command_train_sequence,
     &hd_command_evaluate_sequence,
     &hd_command_feed,

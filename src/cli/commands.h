@@ -12,6 +12,7 @@ extern const struct hd_command hd_command_import_interactions;
 extern const struct hd_command hd_command_import_movielens;
 extern const struct hd_command hd_command_import_events;
 extern const struct hd_command hd_command_import_items;
+extern const struct hd_command hd_command_import_users;
 extern const struct hd_command hd_command_train_sequence;
 extern const struct hd_command hd_command_evaluate_sequence;
 extern const struct hd_command hd_command_feed;

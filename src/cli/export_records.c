@@ -162,7 +162,7 @@ const struct hd_command hd_command_export_events = {
     .name = "export events",
     .summary = "all events, as heed import events takes them",
     .about = "One JSON object a line, by user and in the order of time, as of one moment: others may\n"
-             "go on writing. Events whose time is not known have no `ts`, and their order stays.",
+             "go on writing. Where the time is not known, `ts` is null, and the order tells.",
     .example = "heed export events -o events.ndjson",
     .flags = output_flags,
     .options_bytes = sizeof(struct export_options),
@@ -182,7 +182,8 @@ const struct hd_command hd_command_export_items = {
 
 const struct hd_command hd_command_export_users = {
     .name = "export users",
-    .summary = "all users: attributes, consent, whom they follow and block",
+    .summary = "all users, as heed import users takes them",
+    .about = "What each said: attributes, consent, whom they follow and block.",
     .example = "heed export users -o users.ndjson",
     .flags = output_flags,
     .options_bytes = sizeof(struct export_options),

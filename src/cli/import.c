@@ -127,13 +127,19 @@ static heed_status items_run(struct hd_cli *cli, const void *options)
     return import_file(cli, options, HEED_IMPORT_ITEMS);
 }
 
+static heed_status users_run(struct hd_cli *cli, const void *options)
+{
+    return import_file(cli, options, HEED_IMPORT_USERS);
+}
+
 const struct hd_command hd_command_import_events = {
     .name = "import events",
     .summary = "what people looked at, one JSON object a line",
     .about =
         "A line is {\"id\",\"ts\",\"user\",\"item\",\"kind\",\"dwell_ms\",...}. Lines that are\n"
         "there already are counted as duplicates and change nothing; a bad line is named with\n"
-        "its number and reason, and the good ones are kept.",
+        "its number and reason, and the good ones are kept. `\"ts\":null` says that the time is\n"
+        "not known: such lines of a user stand in the order of time.",
     .example = "heed import events town/events.ndjson",
     .arguments = file_argument,
     .flags = plain_flags,
@@ -152,6 +158,20 @@ const struct hd_command hd_command_import_items = {
     .options_bytes = sizeof(struct import_options),
     .uses = HD_USES_DATA | HD_USES_JSON,
     .run = items_run,
+};
+
+const struct hd_command hd_command_import_users = {
+    .name = "import users",
+    .summary = "what users said of themselves: consent, whom they follow and block",
+    .about = "A line is {\"id\",\"attributes\",\"consent\",\"follow\",\"block\"}, as heed export users\n"
+             "writes it and PUT /v1/users/ID takes it; it stands in place of what was said before.",
+    .example = "printf '{\"id\":\"u12\",\"follow\":{\"authors\":[\"ann\"]}}\\n' >users.ndjson\n"
+               "heed import users users.ndjson",
+    .arguments = file_argument,
+    .flags = plain_flags,
+    .options_bytes = sizeof(struct import_options),
+    .uses = HD_USES_DATA | HD_USES_JSON,
+    .run = users_run,
 };
 
 const struct hd_command hd_command_import_interactions = {

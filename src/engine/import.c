@@ -5,9 +5,9 @@
  * its reason and the next one follows; a store that cannot be written ends the import.
  *
  * Importing a file again changes nothing, whole or after it was killed in the middle, because each
- * line has an identity (sql/sqlite/0001_attention.sql, `event`). In an interactions file, which has
- * neither ids nor times, that is (user, k, item) for the k-th line of that user: lines that are
- * added at its end later are new, all before them are known. */
+ * line has an identity (sql/sqlite/0001_attention.sql, `event`). Of a line whose time is not known,
+ * as in an interactions file, that is (user, k, item) for the k-th such line of that user: lines that
+ * are added at its end later are new, all before them are known. */
 #include "engine/import.h"
 #include "acquire/movielens.h"
 #include "base/limits.h"
@@ -28,14 +28,14 @@
 #define LINES_BETWEEN_LOOKS 256 /* at the clock */
 
 /* What the lines of a file are; the items of a MovieLens set have their own three looks. */
-enum content { INTERACTIONS, RATINGS, EVENTS, ITEMS_JSON, MOVIES };
+enum content { INTERACTIONS, RATINGS, EVENTS, ITEMS_JSON, MOVIES, USERS };
 
 struct import {
     struct hd_put put;
     const heed_import_opts *opts;
     heed_import_report *report;
     hd_json_reader *json;
-    int32_t *nth; /* by user: how many lines of this file were his */
+    int32_t *nth; /* by user: how many lines of this file were his and had no time */
     size_t nth_room;
     int64_t reported_ns;
 
@@ -72,7 +72,7 @@ static heed_status put_event(struct import *im, const struct hd_event *e, bool *
     struct hd_event_row row;
 
     HD_TRY(hd_event_to_row(&im->put, e, &row));
-    if (im->content == INTERACTIONS) {
+    if (row.ts == 0) {
         HD_TRY(grow_nth(im, row.user));
         row.nth = im->nth[row.user]++;
     }
@@ -130,11 +130,21 @@ static heed_status look_at(struct import *im, const struct hd_line *line, bool *
     return HEED_OK;
 }
 
+static heed_status parse_event(struct import *im, const struct hd_line *line,
+                               struct hd_event *event)
+{
+    HD_TRY(hd_parse_event(im->json, line->text, line->bytes, im->put.arena, event));
+    if (event->ts == 0 && !event->ts_null)
+        return hd_fail(HEED_E_FORMAT, "ts: missing; null where it is not known");
+    return HEED_OK;
+}
+
 static heed_status parse_and_put(struct import *im, const struct hd_line *line, bool *away,
                                  bool *fresh)
 {
     struct hd_event event;
     struct hd_item item;
+    struct hd_user user;
     int32_t number;
     heed_status status = HEED_OK;
 
@@ -147,9 +157,7 @@ static heed_status parse_and_put(struct import *im, const struct hd_line *line, 
         status = hd_parse_rating(&im->look, line->text, line->bytes, im->put.arena, &event);
         break;
     case EVENTS:
-        status = hd_parse_event(im->json, line->text, line->bytes, im->put.arena, &event);
-        if (status == HEED_OK && event.ts == 0)
-            status = hd_fail(HEED_E_FORMAT, "ts: missing");
+        status = parse_event(im, line, &event);
         break;
     case ITEMS_JSON:
         status = hd_parse_item(im->json, line->text, line->bytes, im->put.arena, &item);
@@ -157,11 +165,16 @@ static heed_status parse_and_put(struct import *im, const struct hd_line *line, 
     case MOVIES:
         status = hd_parse_movie(&im->look, line->text, line->bytes, im->put.arena, &item);
         break;
+    case USERS:
+        status = hd_parse_user(im->json, line->text, line->bytes, im->put.arena, &user);
+        break;
     }
     *away = turned_away(status);
     HD_TRY(status);
     if (im->content == ITEMS_JSON || im->content == MOVIES)
         return hd_put_item(&im->put, &item, false, &number, fresh);
+    if (im->content == USERS)
+        return hd_put_user(&im->put, &user, false, &number, fresh);
     return put_event(im, &event, fresh);
 }
 
@@ -297,6 +310,8 @@ static enum content content_of(heed_import_kind kind)
         return RATINGS;
     case HEED_IMPORT_EVENTS:
         return EVENTS;
+    case HEED_IMPORT_USERS:
+        return USERS;
     case HEED_IMPORT_ITEMS:
         break;
     }
@@ -321,7 +336,7 @@ heed_status hd_import(hd_store *store, heed_import_kind kind, const char *path,
     int64_t started = hd_monotonic_ns();
 
     HD_TRY(check_opts(path, im.opts));
-    if ((unsigned)kind > HEED_IMPORT_ITEMS)
+    if ((unsigned)kind > HEED_IMPORT_USERS)
         return hd_fail(HEED_E_ARG, "import: there is no kind %d", (int)kind);
     HD_TRY(hd_store_lock(store));
     heed_status status = hd_json_reader_new(&im.json);

@@ -37,7 +37,10 @@ void hd_put_event_json(struct hd_json_writer *w, const char *key,
 
     hd_json_begin_object(w, key);
     put_given_text(w, "id", row->id);
-    put_given_time(w, "ts", row->ts);
+    if (row->ts)
+        put_given_time(w, "ts", row->ts);
+    else
+        hd_json_put_text(w, "ts", NULL); /* said, so that nobody takes it for now, or for forgotten */
     hd_json_put_text(w, "user", event->user);
     hd_json_put_text(w, "item", event->item);
     hd_json_put_text(w, "kind", hd_event_kind_name(row->kind));

@@ -29,6 +29,25 @@ heed export events --json -o out.ndjson
 try export items -o /nowhere/out
 heed import events out.ndjson --data again >/dev/null && heed export events --data again | cmp - out.ndjson &&
     echo "the same again"
+cat >more.ndjson <<'E'
+{"id":"cyd","attributes":{"city":"Oslo"},"consent":{"learn":false,"personalise":true,"sell":true},"block":{"items":["fig"],"tags":["war"]},"follow":{"authors":["zoe","Ann"]}}
+{"id":"bob","consent":{"learn":true,"personalise":false,"sell":false}}
+E
+try import users more.ndjson | sed -E "s, in .* s \(.*,,"
+try import users more.ndjson | sed -E "s, in .* s \(.*,,"
+echo '{"id":"bob","consent":{"sel":true}}' >bad.ndjson
+try import users bad.ndjson
+printf 'eve fig\nann kiwi\neve kiwi\neve fig\n' >seen.txt
+heed import interactions seen.txt >/dev/null
+for what in users items events; do
+    heed export $what >$what.1
+    heed import $what $what.1 --data whole >/dev/null
+done
+for what in users items events; do
+    heed export $what --data whole | cmp - $what.1 && echo "$what: the same again"
+    heed import $what $what.1 --data whole | sed -E 's/ in .*//; /now holds/d'
+done
+grep null events.1
 for i in $(seq 3000); do echo "u$i i$i"; done >many.txt
 heed import interactions many.txt --data many >/dev/null
 heed export events --data many | head -n 1

@@ -81,6 +81,7 @@ static void histories(char *out)
 #define MOVIELENS HEED_IMPORT_MOVIELENS
 #define EVENTS HEED_IMPORT_EVENTS
 #define ITEMS HEED_IMPORT_ITEMS
+#define WHO HEED_IMPORT_USERS
 #define E(ts, user, item) \
     "{\"ts\":" #ts ",\"user\":\"" user "\",\"item\":\"" item "\",\"kind\":\"view\"}\n"
 
@@ -159,8 +160,27 @@ static const struct row {
      EVENTS,
      "{\"user\":\"a\",\"item\":\"x\",\"kind\":\"view\"}\n" E(1, "a", "x"),
      {1, 0, 1, 1, 1},
-     "file:1: ts: missing",
+     "file:1: ts: missing; null where it is not known",
      "a:x"},
+    {"events whose times are not known, in the order of the file",
+     EVENTS,
+     E(7, "a", "z") E(null, "a", "y") E(null, "b", "y") E(null, "a", "x") E(null, "a", "y"),
+     {5, 0, 0, 2, 3},
+     NULL,
+     "a:y,x,y,z b:y"},
+    {"users, and one who says the same twice",
+     WHO,
+     "{\"id\":\"a\",\"follow\":{\"tags\":[\"t\"]}}\n{\"id\":\"b\",\"consent\":{\"learn\":false}}\n"
+     "{\"id\":\"a\",\"follow\":{\"tags\":[\"t\"]}}\n",
+     {2, 1, 0, 2, 0},
+     NULL,
+     "a: b:"},
+    {"users with a bad field",
+     WHO,
+     "{\"id\":\"a\",\"consent\":{\"lern\":true}}\n{\"id\":\"b\"}\n",
+     {1, 0, 1, 1, 0},
+     "file:1: consent",
+     "b:"},
     {"the same event under two ids, and one id twice",
      EVENTS,
      "{\"id\":\"1\",\"ts\":5,\"user\":\"a\",\"item\":\"x\",\"kind\":\"view\"}\n"

@@ -293,31 +293,37 @@ static void test_round_trip(void **state)
     snprintf(line, sizeof line,
              "%s\n{\"id\":\"z\",\"ts\":5,\"user\":\"tie\",\"item\":\"i9\",\"kind\":\"view\"}\n"
              "{\"ts\":5,\"user\":\"tie\",\"item\":\"i2\",\"kind\":\"view\"}\n"
+             "{\"ts\":null,\"user\":\"tie\",\"item\":\"i2\",\"kind\":\"view\"}\n"
+             "{\"ts\":null,\"user\":\"tie\",\"item\":\"i1\",\"kind\":\"view\"}\n"
              "{\"id\":\"a\",\"ts\":5,\"user\":\"tie\",\"item\":\"i9\",\"kind\":\"view\"}\n",
              event_line);
     world_import(w, HEED_IMPORT_EVENTS, line);
     world_import(w, HEED_IMPORT_ITEMS, (snprintf(line, sizeof line, "%s\n", item_line), line));
     struct kept events = export_all(w, HEED_RECORD_EVENT), items = export_all(w, HEED_RECORD_ITEM);
     struct kept users = export_all(w, HEED_RECORD_USER);
-    assert_int_equal(events.lines, WORLD_EVENTS + 4);
+    assert_int_equal(events.lines, WORLD_EVENTS + 6);
     assert_int_equal(items.lines, WORLD_ITEMS);
     assert_int_equal(users.lines, WORLD_USERS + 2);
     assert_non_null(strstr(events.text, event_line));
     assert_non_null(strstr(items.text, item_line));
 
     assert_int_equal(world_setup((void **)&other), 0);
+    world_import(other, HEED_IMPORT_USERS, users.text);
     world_import(other, HEED_IMPORT_ITEMS, items.text);
     world_import(other, HEED_IMPORT_EVENTS, events.text);
     struct kept events2 = export_all(other, HEED_RECORD_EVENT);
     struct kept items2 = export_all(other, HEED_RECORD_ITEM);
+    struct kept users2 = export_all(other, HEED_RECORD_USER);
     assert_string_equal(events2.text, events.text);
     assert_string_equal(items2.text, items.text);
+    assert_string_equal(users2.text, users.text);
     world_teardown((void **)&other);
     free(events.text);
     free(items.text);
     free(users.text);
     free(events2.text);
     free(items2.text);
+    free(users2.text);
 }
 
 static void test_sink_stops(void **state)
