@@ -29,6 +29,9 @@ enum hd_event_kind {
     HD_EVENT_KINDS
 };
 
+/* Their names, in the same order. */
+#define HD_EVENT_KIND_WORDS "impression|view|click|like|dislike|share|save|hide|report|convert"
+
 #define HD_KIND(kind) (UINT32_C(1) << (kind))
 /* The kinds that are attention freely given: what a history is made of. An impression is not yet
  * attention; dislike, hide and report say that there should be no more of it. */

@@ -186,6 +186,14 @@ bool hd_span_is(struct hd_span span, const char *text)
     return span.bytes == strlen(text) && memcmp(span.at, text, span.bytes) == 0;
 }
 
+bool hd_line_is_blank(const char *line, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        if (line[i] != ' ' && line[i] != '\t' && line[i] != '\r')
+            return false;
+    return true;
+}
+
 bool hd_line_has(const char *line, size_t bytes, const char *what)
 {
     size_t length = strlen(what);

@@ -7,6 +7,13 @@
 
 #include "acquire/event.h"
 
+/* Whether a parser has refused what it was given: that is its writer's fault and the next line can
+ * follow; anything else is not. */
+static inline bool hd_is_refusal(heed_status status)
+{
+    return status == HEED_E_FORMAT || status == HEED_E_RANGE;
+}
+
 /* Without NUL, at most bytes_max; bytes may be NULL. */
 HEED_CHECKED heed_status hd_field_text(const char *field, const hd_json *value, size_t bytes_max,
                                        const char **text, size_t *bytes);
@@ -30,6 +37,8 @@ HEED_CHECKED heed_status hd_span_number(const char *field, struct hd_span span, 
 HEED_CHECKED heed_status hd_span_seconds(const char *field, struct hd_span span, heed_time *out);
 
 bool hd_span_is(struct hd_span span, const char *text);
+/* Nothing but blanks, or what is left of a Windows end. */
+bool hd_line_is_blank(const char *line, size_t bytes);
 bool hd_line_has(const char *line, size_t bytes, const char *what);
 
 #endif

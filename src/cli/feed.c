@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `heed feed`: what one reader would be shown now, and with --explain, why. What can be asked for is called as
- * in POST /v1/feed. */
+ * `heed feed`: what one reader would be shown now, and with --explain, why. What can be asked for is
+ * called as in POST /v1/feed. */
 #include "cli/commands.h"
 #include "cli/reasons.h"
 

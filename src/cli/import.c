@@ -163,8 +163,9 @@ const struct hd_command hd_command_import_items = {
 const struct hd_command hd_command_import_users = {
     .name = "import users",
     .summary = "what users said of themselves: consent, whom they follow and block",
-    .about = "A line is {\"id\",\"attributes\",\"consent\",\"follow\",\"block\"}, as heed export users\n"
-             "writes it and PUT /v1/users/ID takes it; it stands in place of what was said before.",
+    .about =
+        "A line is {\"id\",\"attributes\",\"consent\",\"follow\",\"block\"}, as heed export users\n"
+        "writes it and PUT /v1/users/ID takes it; it stands in place of what was said before.",
     .example = "printf '{\"id\":\"u12\",\"follow\":{\"authors\":[\"ann\"]}}\\n' >users.ndjson\n"
                "heed import users users.ndjson",
     .arguments = file_argument,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Answers of the engine as JSON, and the names in questions: one way for the program and the server. */
+ * Answers of the engine as JSON, and the names in questions: one way for the program and the
+ * server. */
 #ifndef HD_ANSWERS_H
 #define HD_ANSWERS_H
 

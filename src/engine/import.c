@@ -6,9 +6,10 @@
  *
  * Importing a file again changes nothing, whole or after it was killed in the middle, because each
  * line has an identity (sql/sqlite/0001_attention.sql, `event`). Of a line whose time is not known,
- * as in an interactions file, that is (user, k, item) for the k-th such line of that user: lines that
- * are added at its end later are new, all before them are known. */
+ * as in an interactions file, that is (user, k, item) for the k-th such line of that user: lines
+ * that are added at its end later are new, all before them are known. */
 #include "engine/import.h"
+#include "acquire/fields.h"
 #include "acquire/movielens.h"
 #include "base/limits.h"
 #include "base/time.h"
@@ -77,12 +78,6 @@ static heed_status put_event(struct import *im, const struct hd_event *e, bool *
         row.nth = im->nth[row.user]++;
     }
     return hd_store_put_event(im->put.store, &row, fresh);
-}
-
-/* Whether a parser has turned the line away; anything else ends the import. */
-static bool turned_away(heed_status status)
-{
-    return status == HEED_E_FORMAT || status == HEED_E_RANGE;
 }
 
 static heed_status reject(struct import *im, const struct hd_line *line, const char *why)
@@ -169,21 +164,13 @@ static heed_status parse_and_put(struct import *im, const struct hd_line *line, 
         status = hd_parse_user(im->json, line->text, line->bytes, im->put.arena, &user);
         break;
     }
-    *away = turned_away(status);
+    *away = hd_is_refusal(status);
     HD_TRY(status);
     if (im->content == ITEMS_JSON || im->content == MOVIES)
         return hd_put_item(&im->put, &item, false, &number, fresh);
     if (im->content == USERS)
         return hd_put_user(&im->put, &user, false, &number, fresh);
     return put_event(im, &event, fresh);
-}
-
-static bool is_blank(const struct hd_line *line)
-{
-    for (size_t i = 0; i < line->bytes; i++)
-        if (line->text[i] != ' ' && line->text[i] != '\t')
-            return false;
-    return true;
 }
 
 static heed_status take_line(struct import *im, const struct hd_line *line)
@@ -193,7 +180,7 @@ static heed_status take_line(struct import *im, const struct hd_line *line)
 
     if (line->problem)
         return reject(im, line, line->problem);
-    if (is_blank(line))
+    if (hd_line_is_blank(line->text, line->bytes))
         return HEED_OK;
     if (!im->looked) {
         HD_TRY(look_at(im, line, &skip));

@@ -169,6 +169,29 @@ void heed_keys_free(heed_key *keys)
     hd_free(keys);
 }
 
+/* ---- lists for who operates the server */
+
+/* {"NAME": [...]}, where write puts the elements, at most n. */
+static heed_status give_list(heed_engine *engine, const char *name,
+                             heed_status (*write)(hd_store *store, int n,
+                                                  struct hd_json_writer *json),
+                             int n, heed_text **out)
+{
+    struct hd_json_writer json = {0};
+
+    hd_json_begin_object(&json, NULL);
+    hd_json_begin_array(&json, name);
+    pthread_mutex_lock(&engine->lock);
+    heed_status status = write(engine->store, n, &json);
+    pthread_mutex_unlock(&engine->lock);
+    hd_json_end(&json);
+    hd_json_end(&json);
+    if (status == HEED_OK)
+        return hd_text_take(&json, out);
+    hd_json_clear(&json);
+    return status;
+}
+
 /* ---- the audit log */
 
 static heed_status check_audit(const char *field, const char *text)
@@ -217,23 +240,16 @@ static heed_status write_audit(void *context, const struct hd_audit_row *row)
     return HEED_OK;
 }
 
+static heed_status write_audits(hd_store *store, int n, struct hd_json_writer *json)
+{
+    return hd_store_each_audit(store, n, write_audit, json);
+}
+
 heed_status heed_engine_audit_list(heed_engine *engine, int n, heed_text **out)
 {
-    struct hd_json_writer json = {0};
-
     if (n < 1 || n > HD_AUDIT_LINES_MAX)
         return hd_fail(HEED_E_ARG, "audit: %d lines, not 1 to %d", n, HD_AUDIT_LINES_MAX);
-    hd_json_begin_object(&json, NULL);
-    hd_json_begin_array(&json, "audit");
-    pthread_mutex_lock(&engine->lock);
-    heed_status status = hd_store_each_audit(engine->store, n, write_audit, &json);
-    pthread_mutex_unlock(&engine->lock);
-    hd_json_end(&json);
-    hd_json_end(&json);
-    if (status == HEED_OK)
-        return hd_text_take(&json, out);
-    hd_json_clear(&json);
-    return status;
+    return give_list(engine, "audit", write_audits, n, out);
 }
 
 /* ---- models */
@@ -251,19 +267,13 @@ static heed_status write_model(void *context, const struct hd_model_row *row)
     return HEED_OK;
 }
 
+static heed_status write_models(hd_store *store, int n, struct hd_json_writer *json)
+{
+    (void)n;
+    return hd_store_each_model(store, write_model, json);
+}
+
 heed_status heed_engine_models(heed_engine *engine, heed_text **out)
 {
-    struct hd_json_writer json = {0};
-
-    hd_json_begin_object(&json, NULL);
-    hd_json_begin_array(&json, "models");
-    pthread_mutex_lock(&engine->lock);
-    heed_status status = hd_store_each_model(engine->store, write_model, &json);
-    pthread_mutex_unlock(&engine->lock);
-    hd_json_end(&json);
-    hd_json_end(&json);
-    if (status == HEED_OK)
-        return hd_text_take(&json, out);
-    hd_json_clear(&json);
-    return status;
+    return give_list(engine, "models", write_models, 0, out);
 }

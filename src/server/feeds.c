@@ -261,7 +261,7 @@ static heed_status post_explain(struct hd_request *r)
 
 /* ---- the table */
 
-#define GIVES(shape_) .answers = {{200, .shape = &shape_, .help = "the answer"}}
+#define GIVES(shape_) HD_GIVES(200, shape_, "the answer")
 
 static const struct hd_route routes[] = {
     {HD_POST, "/v1/feed", HD_BY_SERVE, post_feed, "postFeed", "what this reader is best shown now",

@@ -122,8 +122,7 @@ extern const struct hd_field hd_gorse_page_query[];
     static const struct hd_shape of##_page_shape = {title, of##_page_fields, 0, NULL}
 #define HD_GORSE_TAKES(shape_) .body_kind = HD_BODY_RECORDS, .body = &shape_
 #define HD_GORSE_TAKES_ONE(shape_) .body_kind = HD_BODY_JSON, .body = &shape_
-#define HD_GORSE_GIVES(shape_) \
-    .answers = {{.status = 200, .shape = &shape_, .help = "as Gorse has it"}}
+#define HD_GORSE_GIVES(shape_) HD_GIVES(200, shape_, "as Gorse has it")
 #define HD_GORSE_GIVES_MANY(shape_) \
     .answers = {{.status = 200, .shape = &shape_, .help = "as Gorse has it", .many = true}}
 #define HD_GORSE_AFFECTED HD_GORSE_GIVES(hd_shape_gorse_affected)

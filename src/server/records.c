@@ -2,22 +2,20 @@
  *
  * Events, items and users: in by the intake, out one by one, by page or as NDJSON. */
 #include "server/stream.h"
+#include "acquire/event.h"
 #include "base/limits.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define PAGE_RECORDS_MAX 1000 /* of heed_list_opts */
-
 /* ---- what they look like */
 
 static const struct hd_field event_fields[] = {
     {"id", HD_IS_ID, HD_OR_NULL, .help = "makes it idempotent: the same id twice is one event"},
-    {"ts", HD_IS_TIME, HD_OR_NULL, .help = "when; now where not given"},
+    {"ts", HD_IS_TIME, HD_OR_NULL, .help = "when; now where not given; null in answers: unknown"},
     {"user", HD_IS_ID, HD_NEEDED, .help = "whose attention"},
     {"item", HD_IS_ID, HD_NEEDED, .help = "to what"},
-    {"kind", HD_IS_CHOICE, HD_NEEDED,
-     .words = "impression|view|click|like|dislike|share|save|hide|report|convert"},
+    {"kind", HD_IS_CHOICE, HD_NEEDED, .words = HD_EVENT_KIND_WORDS},
     {"dwell_ms", HD_IS_NUMBER, HD_OR_NULL, .most = HD_DWELL_MS_MAX, .help = "how long it lasted"},
     {"value", HD_IS_NUMBER, HD_OR_NULL, .help = "what it is worth, in the caller's own unit"},
     {"decision", HD_IS_ID, HD_OR_NULL, .help = "of which feed it is an outcome"},
@@ -29,34 +27,21 @@ static const struct hd_field event_fields[] = {
 static const struct hd_shape event_shape = {"Event", event_fields, 0,
                                             "one fact: a user's attention to an item"};
 
-static const struct hd_field item_fields[] = {
-    {"id", HD_IS_ID, HD_NEEDED},
-    {"title", HD_IS_TEXT, HD_OR_NULL},
-    {"text", HD_IS_TEXT, HD_OR_NULL},
-    {"tags", HD_IS_TEXT, HD_MANY | HD_OR_NULL, .most_count = HD_TAGS_MAX},
-    {"author", HD_IS_ID, HD_OR_NULL},
-    {"url", HD_IS_TEXT, HD_OR_NULL},
-    {"created", HD_IS_TIME, HD_OR_NULL},
-    {"expires", HD_IS_TIME, HD_OR_NULL, .help = "shown to nobody from then on"},
-    {"hidden", HD_IS_BOOL, HD_OR_NULL, .help = "shown to nobody"},
-    {"features", HD_IS_VECTORS, HD_OR_NULL, .help = "named vectors: of its image, its sound"},
-    {0},
-};
+#define ITEM_SAID                                                                               \
+    {"title", HD_IS_TEXT, HD_OR_NULL},                                                          \
+    {"text", HD_IS_TEXT, HD_OR_NULL},                                                           \
+    {"tags", HD_IS_TEXT, HD_MANY | HD_OR_NULL, .most_count = HD_TAGS_MAX},                      \
+    {"author", HD_IS_ID, HD_OR_NULL},                                                           \
+    {"url", HD_IS_TEXT, HD_OR_NULL},                                                            \
+    {"created", HD_IS_TIME, HD_OR_NULL},                                                        \
+    {"expires", HD_IS_TIME, HD_OR_NULL, .help = "shown to nobody from then on"},                \
+    {"hidden", HD_IS_BOOL, HD_OR_NULL, .help = "shown to nobody"},                              \
+    {"features", HD_IS_VECTORS, HD_OR_NULL, .help = "named vectors: of its image, its sound"}
+/* Where the id is in the path, the body may leave it out. */
+#define ID_OF_PATH {"id", HD_IS_ID, 0, .help = "that of the path"}
+static const struct hd_field item_fields[] = {{"id", HD_IS_ID, HD_NEEDED}, ITEM_SAID, {0}};
 static const struct hd_shape item_shape = {"Item", item_fields, 0, "what can be shown"};
-/* With the id in the path, where the body may leave it out. */
-static const struct hd_field item_body_fields[] = {
-    {"id", HD_IS_ID, 0, .help = "that of the path"},
-    {"title", HD_IS_TEXT, HD_OR_NULL},
-    {"text", HD_IS_TEXT, HD_OR_NULL},
-    {"tags", HD_IS_TEXT, HD_MANY | HD_OR_NULL, .most_count = HD_TAGS_MAX},
-    {"author", HD_IS_ID, HD_OR_NULL},
-    {"url", HD_IS_TEXT, HD_OR_NULL},
-    {"created", HD_IS_TIME, HD_OR_NULL},
-    {"expires", HD_IS_TIME, HD_OR_NULL},
-    {"hidden", HD_IS_BOOL, HD_OR_NULL},
-    {"features", HD_IS_VECTORS, HD_OR_NULL},
-    {0},
-};
+static const struct hd_field item_body_fields[] = {ID_OF_PATH, ITEM_SAID, {0}};
 static const struct hd_shape item_body_shape = {"ItemBody", item_body_fields, 0, NULL};
 
 static const struct hd_field consent_fields[] = {
@@ -79,23 +64,14 @@ static const struct hd_field follow_fields[] = {
     {0},
 };
 static const struct hd_shape follow_shape = {"Follow", follow_fields, 0, NULL};
-static const struct hd_field user_fields[] = {
-    {"id", HD_IS_ID, HD_NEEDED},
-    {"attributes", HD_IS_MAP, HD_OR_NULL, .help = "the caller's own"},
-    {"consent", HD_IS_SHAPE, HD_OR_NULL, .shape = &consent_shape},
-    {"block", HD_IS_SHAPE, HD_OR_NULL, .shape = &block_shape},
-    {"follow", HD_IS_SHAPE, HD_OR_NULL, .shape = &follow_shape},
-    {0},
-};
+#define USER_SAID                                                                               \
+    {"attributes", HD_IS_MAP, HD_OR_NULL, .help = "the caller's own"},                          \
+    {"consent", HD_IS_SHAPE, HD_OR_NULL, .shape = &consent_shape},                              \
+    {"block", HD_IS_SHAPE, HD_OR_NULL, .shape = &block_shape},                                  \
+    {"follow", HD_IS_SHAPE, HD_OR_NULL, .shape = &follow_shape}
+static const struct hd_field user_fields[] = {{"id", HD_IS_ID, HD_NEEDED}, USER_SAID, {0}};
 static const struct hd_shape user_shape = {"User", user_fields, 0, "who is shown something"};
-static const struct hd_field user_body_fields[] = {
-    {"id", HD_IS_ID, 0, .help = "that of the path"},
-    {"attributes", HD_IS_MAP, HD_OR_NULL},
-    {"consent", HD_IS_SHAPE, HD_OR_NULL, .shape = &consent_shape},
-    {"block", HD_IS_SHAPE, HD_OR_NULL, .shape = &block_shape},
-    {"follow", HD_IS_SHAPE, HD_OR_NULL, .shape = &follow_shape},
-    {0},
-};
+static const struct hd_field user_body_fields[] = {ID_OF_PATH, USER_SAID, {0}};
 static const struct hd_shape user_body_shape = {"UserBody", user_body_fields, 0, NULL};
 
 static const struct hd_field taken_fields[] = {
@@ -421,7 +397,7 @@ struct list_query {
 };
 #define AT(field) .at = offsetof(struct list_query, field)
 #define CURSOR {"cursor", HD_IS_TEXT, AT(cursor), .most = 2048, .help = "of the page before"}
-#define COUNT {"n", HD_IS_INT, AT(n), .least = 1, .most = PAGE_RECORDS_MAX, .help = "records of a page; 100"}
+#define COUNT {"n", HD_IS_INT, AT(n), .least = 1, .most = HD_LIST_MAX, .help = "records of a page; 100"}
 static const struct hd_field list_query_fields[] = {CURSOR, COUNT, {0}};
 static const struct hd_field events_query_fields[] = {
     CURSOR,
@@ -429,7 +405,7 @@ static const struct hd_field events_query_fields[] = {
     {"user", HD_IS_ID, AT(user), .help = "of this user alone"},
     {"item", HD_IS_ID, AT(item), .help = "of this item alone"},
     {"kind", HD_IS_CHOICE, AT(kind), .help = "of this kind alone",
-     .words = "impression|view|click|like|dislike|share|save|hide|report|convert"},
+     .words = HD_EVENT_KIND_WORDS},
     {"format", HD_IS_CHOICE, AT(format), .words = "json|ndjson",
      .help = "ndjson: all of them, one a line, as Accept: application/x-ndjson asks too"},
     {0},
@@ -474,7 +450,7 @@ static heed_status list_events(struct hd_request *r)
     if (query.format ? strcmp(query.format, "ndjson") == 0
                      : accept && strcmp(accept, "application/x-ndjson") == 0)
         return hd_stream_events(r, &(heed_list_opts){.cursor = query.cursor,
-                                                     .n = PAGE_RECORDS_MAX,
+                                                     .n = HD_LIST_MAX,
                                                      .user = query.user,
                                                      .item = query.item,
                                                      .kind = query.kind});
@@ -484,52 +460,51 @@ static heed_status list_events(struct hd_request *r)
 /* ---- the table */
 
 #define TAKES(shape_) .body_kind = HD_BODY_RECORDS, .body = &shape_
-#define GIVES(status_, shape_, help_) {.status = status_, .shape = &shape_, .help = help_}
 
 static const struct hd_route routes[] = {
     {HD_POST, "/v1/events", HD_BY_INGEST | HD_BY_SERVE, post_events, "postEvents",
      "take events in; on disk before the answer", TAKES(event_shape),
-     .answers = {GIVES(200, taken_shape, "some were accepted, or there were none")}},
+     HD_GIVES(200, taken_shape, "some were accepted, or there were none")},
     {HD_GET, "/v1/events", 0, list_events, "listEvents", "events by user, oldest first",
      .query = events_query_fields,
      .answers = {{200, .shape = &event_page_shape, .also = "application/x-ndjson",
                   .help = "a page, or with format=ndjson an event a line"}}},
     {HD_GET, "/v1/events/{id}", 0, get_event, "getEvent", "one event, by its own id",
-     .answers = {GIVES(200, event_shape, "the event")}},
+     HD_GIVES(200, event_shape, "the event")},
     {HD_DELETE, "/v1/events/{id}", 0, delete_event, "deleteEvent", "forget one event",
      .answers = {{204, .help = "forgotten"}}},
     {HD_POST, "/v1/items", HD_BY_INGEST, post_items, "postItems", "describe items",
      .query = bulk_query_fields, TAKES(item_shape),
-     .answers = {GIVES(200, taken_shape, "some were accepted, or there were none")}},
+     HD_GIVES(200, taken_shape, "some were accepted, or there were none")},
     {HD_GET, "/v1/items", HD_BY_INGEST | HD_BY_SERVE, list_items, "listItems",
      "items in the order in which they were first named", .query = list_query_fields,
-     .answers = {GIVES(200, item_page_shape, "a page")}},
+     HD_GIVES(200, item_page_shape, "a page")},
     {HD_GET, "/v1/items/{id}", HD_BY_INGEST | HD_BY_SERVE, get_item, "getItem", "one item",
-     .answers = {GIVES(200, item_shape, "the item")}},
+     HD_GIVES(200, item_shape, "the item")},
     {HD_PUT, "/v1/items/{id}", HD_BY_INGEST, put_item, "putItem",
      "describe an item; what is not given is forgotten", .body_kind = HD_BODY_JSON,
-     .body = &item_body_shape, .answers = {GIVES(200, item_shape, "the item as it is now")}},
+     .body = &item_body_shape, HD_GIVES(200, item_shape, "the item as it is now")},
     {HD_PATCH, "/v1/items/{id}", HD_BY_INGEST, patch_item, "patchItem",
      "change an item; what is not given stays", .body_kind = HD_BODY_JSON, .body = &item_body_shape,
-     .answers = {GIVES(200, item_shape, "the item as it is now")}},
+     HD_GIVES(200, item_shape, "the item as it is now")},
     {HD_DELETE, "/v1/items/{id}", HD_BY_INGEST, delete_item, "deleteItem",
      "show an item to nobody any more", .answers = {{204, .help = "removed"}}},
     {HD_POST, "/v1/users", HD_BY_INGEST, post_users, "postUsers", "describe users",
      .query = bulk_query_fields, TAKES(user_shape),
-     .answers = {GIVES(200, taken_shape, "some were accepted, or there were none")}},
+     HD_GIVES(200, taken_shape, "some were accepted, or there were none")},
     {HD_GET, "/v1/users", 0, list_users, "listUsers",
      "users in the order in which they were first named", .query = list_query_fields,
-     .answers = {GIVES(200, user_page_shape, "a page")}},
+     HD_GIVES(200, user_page_shape, "a page")},
     {HD_GET, "/v1/users/{id}", HD_BY_INGEST, get_user, "getUser", "one user",
-     .answers = {GIVES(200, user_shape, "the user")}},
+     HD_GIVES(200, user_shape, "the user")},
     {HD_PUT, "/v1/users/{id}", HD_BY_INGEST, put_user, "putUser",
      "describe a user; what is not given is forgotten", .body_kind = HD_BODY_JSON,
-     .body = &user_body_shape, .answers = {GIVES(200, user_shape, "the user as it is now")}},
+     .body = &user_body_shape, HD_GIVES(200, user_shape, "the user as it is now")},
     {HD_PATCH, "/v1/users/{id}", HD_BY_INGEST, patch_user, "patchUser",
      "change a user; what is not given stays", .body_kind = HD_BODY_JSON, .body = &user_body_shape,
-     .answers = {GIVES(200, user_shape, "the user as it is now")}},
+     HD_GIVES(200, user_shape, "the user as it is now")},
     {HD_DELETE, "/v1/users/{id}", 0, delete_user, "eraseUser", "remove every trace of a user",
-     .answers = {GIVES(200, erased_shape, "nothing of the user is left")}},
+     HD_GIVES(200, erased_shape, "nothing of the user is left")},
     {HD_GET, "/v1/users/{id}/export", 0, export_user, "exportUser",
      "everything that is held about a user",
      .answers = {{200, .media_type = "application/json", .help = "one object"}}},

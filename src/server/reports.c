@@ -2,6 +2,7 @@
  *
  * GET /v1/reports, the queue behind it, and the thread that empties it. */
 #include "server/reports.h"
+#include "acquire/event.h"
 #include "base/limits.h"
 #include "base/memory.h"
 #include "server/request.h"
@@ -147,7 +148,7 @@ static const struct hd_field query_fields[] = {
     {"from", HD_IS_TIME, AT(from), .help = "events from then on"},
     {"to", HD_IS_TIME, AT(to), .help = "events before"},
     {"kind", HD_IS_CHOICE, AT(kind), .help = "of this kind; every kind that is attention",
-     .words = "impression|view|click|like|dislike|share|save|hide|report|convert"},
+     .words = HD_EVENT_KIND_WORDS},
     {"k", HD_IS_INT, AT(k), .least = HD_REPORT_READERS_LEAST, .most = HD_REPORT_READERS_MAX,
      .help = "no line is of fewer readers; 10"},
     {"n", HD_IS_INT, AT(n), .least = 1, .most = HD_REPORT_GROUPS_MAX,
@@ -209,7 +210,7 @@ static heed_status get_report(struct hd_request *r)
 static const struct hd_route routes[] = {
     {HD_GET, "/v1/reports", 0, get_report, "getReport",
      "attention taken, by group; no group of fewer than k readers", .query = query_fields,
-     .answers = {{200, .shape = &report_shape, .help = "the report"}}},
+     HD_GIVES(200, report_shape, "the report")},
 };
 
 const struct hd_route_table hd_routes_reports = {"reports", routes, sizeof routes / sizeof *routes};

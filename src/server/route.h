@@ -44,6 +44,9 @@ struct hd_answer {
     bool many;        /* an array: of `shape`, or of anything */
 };
 
+/* The one answer of most routes. */
+#define HD_GIVES(status_, shape_, help_) .answers = {{status_, .shape = &shape_, .help = help_}}
+
 struct hd_route {
     enum hd_method method; /* HD_GET answers HEAD too */
     const char *pattern;   /* "/v1/users/{id}": a parameter is a whole piece of the path */

@@ -221,7 +221,7 @@ static heed_status list_audit(struct hd_request *r)
 
 /* ---- the table */
 
-#define GIVES(status_, shape_) .answers = {{status_, .shape = &shape_, .help = "the answer"}}
+#define GIVES(status_, shape_) HD_GIVES(status_, shape_, "the answer")
 
 static const struct hd_route routes[] = {
     {HD_GET, "/v1/models", HD_BY_SERVE, list_models, "listModels", "the models that are served",

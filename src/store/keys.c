@@ -4,19 +4,6 @@
 #include "store/keys.h"
 #include "store/inside.h"
 
-static const char *text_of(sqlite3_stmt *s, int column)
-{
-    return (const char *)sqlite3_column_text(s, column);
-}
-
-static void bind(sqlite3_stmt *s, int place, const char *text)
-{
-    if (text)
-        sqlite3_bind_text(s, place, text, -1, SQLITE_STATIC);
-    else
-        sqlite3_bind_null(s, place);
-}
-
 /* ---- keys */
 
 heed_status hd_store_put_key(hd_store *store, const struct hd_key_row *row)
@@ -24,9 +11,9 @@ heed_status hd_store_put_key(hd_store *store, const struct hd_key_row *row)
     sqlite3_stmt *s = NULL;
 
     HD_TRY(hd_store_statement(store, STORE_PUT_KEY, &s));
-    bind(s, 1, row->name);
-    bind(s, 2, row->role);
-    bind(s, 3, row->account);
+    hd_store_bind_text(s, 1, row->name);
+    hd_store_bind_text(s, 2, row->role);
+    hd_store_bind_text(s, 3, row->account);
     sqlite3_bind_blob(s, 4, row->hash, 32, SQLITE_STATIC);
     sqlite3_bind_int64(s, 5, row->per_second);
     sqlite3_bind_int64(s, 6, row->per_day);
@@ -42,7 +29,7 @@ heed_status hd_store_revoke_key(hd_store *store, const char *name, heed_time at,
     sqlite3_stmt *s = NULL;
 
     HD_TRY(hd_store_statement(store, STORE_REVOKE_KEY, &s));
-    bind(s, 1, name);
+    hd_store_bind_text(s, 1, name);
     sqlite3_bind_int64(s, 2, at);
     HD_TRY(hd_store_run(store, s, "cannot be written"));
     *found = sqlite3_changes(store->db) > 0;
@@ -59,9 +46,9 @@ heed_status hd_store_each_key(hd_store *store, hd_key_fn fn, void *context)
     while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
         struct hd_key_row row = {
             .number = sqlite3_column_int64(s, 0),
-            .name = text_of(s, 1),
-            .role = text_of(s, 2),
-            .account = text_of(s, 3),
+            .name = hd_store_column_text(s, 1),
+            .role = hd_store_column_text(s, 2),
+            .account = hd_store_column_text(s, 3),
             .hash = sqlite3_column_blob(s, 4), /* 32 bytes: the table checks it */
             .per_second = sqlite3_column_int64(s, 5),
             .per_day = sqlite3_column_int64(s, 6),
@@ -85,9 +72,9 @@ heed_status hd_store_put_audit(hd_store *store, const struct hd_audit_row *row)
 
     HD_TRY(hd_store_statement(store, STORE_PUT_AUDIT, &s));
     sqlite3_bind_int64(s, 1, row->at);
-    bind(s, 2, row->who);
-    bind(s, 3, row->action);
-    bind(s, 4, row->subject);
+    hd_store_bind_text(s, 2, row->who);
+    hd_store_bind_text(s, 3, row->action);
+    hd_store_bind_text(s, 4, row->subject);
     return hd_store_run(store, s, "cannot be written");
 }
 
@@ -100,8 +87,8 @@ heed_status hd_store_each_audit(hd_store *store, int64_t n, hd_audit_fn fn, void
     HD_TRY(hd_store_statement(store, STORE_EACH_AUDIT, &s));
     sqlite3_bind_int64(s, 1, n);
     while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
-        struct hd_audit_row row = {sqlite3_column_int64(s, 0), text_of(s, 1), text_of(s, 2),
-                                   text_of(s, 3)};
+        struct hd_audit_row row = {sqlite3_column_int64(s, 0), hd_store_column_text(s, 1),
+                                   hd_store_column_text(s, 2), hd_store_column_text(s, 3)};
         status = fn(context, &row);
     }
     if (status == HEED_OK && code != SQLITE_DONE)
@@ -120,8 +107,8 @@ heed_status hd_store_each_model(hd_store *store, hd_model_fn fn, void *context)
 
     HD_TRY(hd_store_statement(store, STORE_EACH_MODEL, &s));
     while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
-        struct hd_model_row row = {text_of(s, 0), text_of(s, 1), text_of(s, 2),
-                                   sqlite3_column_int64(s, 3)};
+        struct hd_model_row row = {hd_store_column_text(s, 0), hd_store_column_text(s, 1),
+                                   hd_store_column_text(s, 2), sqlite3_column_int64(s, 3)};
         status = fn(context, &row);
     }
     if (status == HEED_OK && code != SQLITE_DONE)

@@ -105,6 +105,34 @@ static void test_events(void **state)
     }
 }
 
+/* The words that the server's tables show are the names, in their order. */
+static void test_kind_words(void **state)
+{
+    const char *word = HD_EVENT_KIND_WORDS;
+
+    (void)state;
+    for (int kind = 0; kind < HD_EVENT_KINDS; kind++) {
+        size_t bytes = strcspn(word, "|");
+        assert_int_equal(hd_event_kind_find(word, bytes), kind);
+        assert_int_equal(word[bytes] == 0, kind + 1 == HD_EVENT_KINDS);
+        word += bytes + 1;
+    }
+}
+
+/* A time that is said not to be known is told from one that was not spoken of. */
+static void test_no_time(void **state)
+{
+    static const char said[] = "{\"ts\":null,\"user\":1,\"item\":2,\"kind\":\"view\"}",
+                      unsaid[] = "{\"id\":null,\"user\":1,\"item\":2,\"kind\":\"view\"}";
+    struct hd_event e;
+
+    (void)state;
+    assert_int_equal(hd_parse_event(reader, said, sizeof said - 1, arena, &e), HEED_OK);
+    assert_true(e.ts == 0 && e.ts_null);
+    assert_int_equal(hd_parse_event(reader, unsaid, sizeof unsaid - 1, arena, &e), HEED_OK);
+    assert_true(e.ts == 0 && !e.ts_null);
+}
+
 static void test_every_field(void **state)
 {
     static const char line[] =
@@ -207,6 +235,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_events),       cmocka_unit_test(test_every_field),
+        cmocka_unit_test(test_kind_words),   cmocka_unit_test(test_no_time),
         cmocka_unit_test(test_kinds),        cmocka_unit_test(test_limits),
         cmocka_unit_test(test_interactions),
     };
