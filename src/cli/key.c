@@ -26,7 +26,8 @@ static const struct hd_flag key_add_flags[] = {
     {"account", 0, HD_FLAG_TEXT, AT(account), "ACCOUNT", "of an advertiser"},
     {"per-second", 0, HD_FLAG_COUNT, AT(per_second), "N",
      "requests a second; the server's own limit where not given", .least = 1},
-    {"per-day", 0, HD_FLAG_COUNT, AT(per_day), "N", "requests a day (UTC)", .least = 1},
+    {"per-day", 0, HD_FLAG_COUNT, AT(per_day), "N", "requests a day (UTC), over restarts too",
+     .least = 1},
     {0},
 };
 

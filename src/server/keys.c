@@ -7,6 +7,9 @@
 #include "base/time.h"
 #include "server/rate.h"
 
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -35,6 +38,7 @@ struct hd_keys {
     pthread_mutex_t lock; /* guards what follows */
     struct held_key *held;
     int64_t count;
+    bool unsaved; /* something was used of a quota */
     struct address address[HD_ADDRESSES_MAX];
 };
 
@@ -85,7 +89,7 @@ void hd_keys_free(hd_keys *keys)
 
 /* ---- loading */
 
-static const struct held_key *find_number(const hd_keys *keys, int64_t number)
+static struct held_key *find_number(const hd_keys *keys, int64_t number)
 {
     for (int64_t i = 0; i < keys->count; i++)
         if (keys->held[i].key.number == number)
@@ -127,6 +131,99 @@ bool hd_keys_any(hd_keys *keys)
     bool any = keys->count > 0;
     pthread_mutex_unlock(&keys->lock);
     return any;
+}
+
+/* ---- quotas over a restart: a line `KEY DAY USED` for each key that has one and used of it, the key by
+ * its number, the day counted from 1970 */
+
+struct quota {
+    int64_t key, day, used;
+};
+
+/* On the heap; *quota NULL: there is nothing to save. */
+static heed_status copy_quotas(hd_keys *keys, struct quota **quota, int64_t *count)
+{
+    struct quota *copy = NULL;
+    heed_status status = HEED_OK;
+
+    *count = 0;
+    pthread_mutex_lock(&keys->lock);
+    if (keys->unsaved && !(copy = hd_alloc((size_t)keys->count + 1, sizeof *copy)))
+        status = hd_fail(HEED_E_NOMEM, "quotas: no memory");
+    for (int64_t i = 0; copy && i < keys->count; i++) {
+        const struct held_key *held = &keys->held[i];
+        if (held->key.per_day > 0 && held->rate.used > 0)
+            copy[(*count)++] = (struct quota){held->key.number, held->rate.day, held->rate.used};
+    }
+    keys->unsaved = keys->unsaved && !copy;
+    pthread_mutex_unlock(&keys->lock);
+    *quota = copy;
+    return status;
+}
+
+static heed_status write_quotas(const char *path, const struct quota *quota, int64_t count)
+{
+    char part[PATH_MAX];
+
+    if ((size_t)snprintf(part, sizeof part, "%s.part", path) >= sizeof part)
+        return hd_fail(HEED_E_RANGE, "quotas: the data folder's path is too long");
+    FILE *file = fopen(part, "we");
+    if (!file)
+        return hd_fail_errno(HEED_E_IO, "%s: cannot write", part);
+    for (int64_t i = 0; i < count; i++)
+        fprintf(file, "%" PRId64 " %" PRId64 " %" PRId64 "\n", quota[i].key, quota[i].day,
+                quota[i].used);
+    bool failed = ferror(file) != 0;
+    if (fclose(file) != 0 || failed || rename(part, path) != 0)
+        return hd_fail_errno(HEED_E_IO, "%s: cannot write", path);
+    return HEED_OK;
+}
+
+heed_status hd_keys_save(hd_keys *keys, const char *path)
+{
+    struct quota *quota;
+    int64_t count;
+
+    HD_TRY(copy_quotas(keys, &quota, &count));
+    if (!quota)
+        return HEED_OK;
+    heed_status status = write_quotas(path, quota, count);
+    hd_free(quota);
+    return status;
+}
+
+static void recall(hd_keys *keys, const struct quota *quota)
+{
+    pthread_mutex_lock(&keys->lock);
+    struct held_key *held = find_number(keys, quota->key);
+    if (held) {
+        held->rate.day = quota->day;
+        held->rate.used = quota->used;
+    }
+    pthread_mutex_unlock(&keys->lock);
+}
+
+heed_status hd_keys_recall(hd_keys *keys, const char *path)
+{
+    heed_status status = HEED_OK;
+    char line[128], end;
+    FILE *file = fopen(path, "re");
+
+    if (!file)
+        return errno == ENOENT ? HEED_OK : hd_fail_errno(HEED_E_IO, "%s: cannot be read", path);
+    for (int64_t number = 1; status == HEED_OK && fgets(line, sizeof line, file); number++) {
+        struct quota quota;
+        if (sscanf(line, "%" SCNd64 " %" SCNd64 " %" SCNd64 "%c", &quota.key, &quota.day,
+                   &quota.used, &end) == 4 &&
+            end == '\n' && quota.used >= 0)
+            recall(keys, &quota);
+        else
+            status = hd_fail(HEED_E_FORMAT, "%s:%" PRId64 ": is not KEY DAY USED", path, number);
+    }
+    if (status == HEED_OK && ferror(file))
+        status = hd_fail_errno(HEED_E_IO, "%s: cannot be read", path);
+    fclose(file);
+    return status;
 }
 
 /* ---- addresses */
@@ -241,10 +338,11 @@ static enum hd_verdict check_locked(hd_keys *keys, const struct hd_claim *claim,
     snprintf(caller->name, sizeof caller->name, "%s", held->key.name);
     snprintf(caller->account, sizeof caller->account, "%s", held->key.account);
     int64_t per_second = held->key.per_second ? held->key.per_second : keys->rate;
-    return hd_rate_take(&held->rate, per_second, held->key.per_day, hd_monotonic_ns(),
-                        hd_clock_now(NULL), wait_s)
-               ? HD_WELCOME
-               : HD_TOO_FAST;
+    if (!hd_rate_take(&held->rate, per_second, held->key.per_day, hd_monotonic_ns(),
+                      hd_clock_now(NULL), wait_s))
+        return HD_TOO_FAST;
+    keys->unsaved = keys->unsaved || held->key.per_day > 0;
+    return HD_WELCOME;
 }
 
 enum hd_verdict hd_keys_check(hd_keys *keys, const struct hd_claim *claim, bool free_pass,

@@ -52,6 +52,11 @@ HEED_CHECKED heed_status hd_keys_new(bool loopback, int64_t rate, const char *co
 void hd_keys_free(hd_keys *keys);
 /* Takes over the keys as the store has them now; what was used of rates and quotas stays. */
 HEED_CHECKED heed_status hd_keys_load(hd_keys *keys, heed_engine *engine);
+/* What was used of the keys' quotas, into a file and out of it again, so that a restart forgets nothing
+ * of it. Nothing is written where nothing was used since the last time; a crash forgets what came after
+ * it. Of a file that cannot be understood what can be is taken, and HEED_E_FORMAT says where it stops. */
+HEED_CHECKED heed_status hd_keys_save(hd_keys *keys, const char *path);
+HEED_CHECKED heed_status hd_keys_recall(hd_keys *keys, const char *path);
 /* Some key is in use. */
 bool hd_keys_any(hd_keys *keys);
 /* free_pass: the route is anybody's: nothing is refused, and no rate counted. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How often somebody may ask: a token bucket of one second's worth, and a quota of a day (UTC). Both are
- * kept in memory: a restart forgets what was used of a quota. */
+ * How often somebody may ask: a token bucket of one second's worth, and a quota of a day (UTC). Whoever
+ * holds it keeps what was used of a quota (hd_keys_save()); a bucket is full again after a second. */
 #ifndef HD_RATE_H
 #define HD_RATE_H
 

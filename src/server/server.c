@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define MEMORY_SPARE 16 /* one part in so many, for what requests take between two ticks */
+#define QUOTAS_FILE "quotas.txt"
 #define STOP_WAIT_MS 10000 /* for answers under way; a service manager waits longer before it kills */
 
 const struct hd_route_table *const hd_route_tables[] = {
@@ -82,12 +83,33 @@ static heed_status open_engine(struct hd_server *server, const struct hd_server_
     return heed_engine_open(opts->data, &engine, &server->engine);
 }
 
+/* A file that was damaged costs some quotas, and not the service. */
+static heed_status recall_quotas(struct hd_server *server, const char *data)
+{
+    size_t bytes = strlen(data) + sizeof "/" QUOTAS_FILE;
+
+    server->quotas = hd_alloc(bytes, 1);
+    if (!server->quotas)
+        return hd_fail(HEED_E_NOMEM, "serve: no memory");
+    snprintf(server->quotas, bytes, "%s/" QUOTAS_FILE, data);
+    if (hd_keys_recall(server->keys, server->quotas) != HEED_OK)
+        hd_log_say(HD_LOG_FILE, HEED_LOG_WARN, "quotas", "message", heed_error_message());
+    return HEED_OK;
+}
+
+static void save_quotas(struct hd_server *server)
+{
+    if (server->quotas && hd_keys_save(server->keys, server->quotas) != HEED_OK)
+        hd_log_say(HD_LOG_FILE, HEED_LOG_WARN, "quotas", "message", heed_error_message());
+}
+
 static heed_status open_keys(struct hd_server *server, const struct hd_server_opts *opts)
 {
     bool loopback = hd_http_loopback(opts->listen);
 
     HD_TRY(hd_keys_new(loopback, opts->rate, opts->cors_origin, &server->keys));
     HD_TRY(hd_keys_load(server->keys, server->engine));
+    HD_TRY(recall_quotas(server, opts->data));
     if (!loopback && !hd_keys_any(server->keys))
         return hd_fail(HEED_E_ARG,
                        "--listen: %s can be reached from other machines, and no key is in use: "
@@ -203,6 +225,7 @@ void hd_server_tick(struct hd_server *server)
         hd_log_say(HD_LOG_FILE, HEED_LOG_WARN, "refresh", "message", heed_error_message());
     if (hd_keys_load(server->keys, server->engine) != HEED_OK)
         hd_log_say(HD_LOG_FILE, HEED_LOG_WARN, "keys", "message", heed_error_message());
+    save_quotas(server);
 }
 
 void hd_server_reload(struct hd_server *server)
@@ -228,7 +251,9 @@ void hd_server_stop(struct hd_server *server)
     hd_intake_free(server->intake);
     hd_jobs_free(server->jobs);
     hd_metrics_free(server->metrics);
+    save_quotas(server);
     hd_keys_free(server->keys);
+    hd_free(server->quotas);
     heed_engine_close(server->engine);
     hd_free(server->openapi);
     if (server->access_file != HD_LOG_FILE)

@@ -45,6 +45,7 @@ struct hd_server {
     int64_t memory_bytes; /* that the process is held to; 0: it is not */
     const char *data, *listen, *access_log;
     atomic_int access_file;
+    char *quotas;  /* where what was used of them is kept */
     char *openapi; /* made once */
     size_t openapi_bytes;
 };

@@ -517,6 +517,10 @@ def test_rates(data):
     check("the server's rate", 429 in got and 5 <= got.count(200) <= 12, got)
     check("health is nobody's to use up", all(server.ask("GET", "/healthz").status == 200 for _ in range(30)))
     server.stop()
+    server = Server(data)
+    check("a quota outlives a restart", server.ask("GET", "/v1/popular", key=daily).status == 429)
+    server.stop(signal.SIGINT)
+    check("and is written down", len(pathlib.Path(data, "quotas.txt").read_text().splitlines()) == 1)
 
 
 def test_listening(data):

@@ -323,6 +323,54 @@ static void test_limits(void **state)
     hd_keys_free(keys);
 }
 
+/* Quotas outlive a restart, their file is read with care, and nothing is written for nothing. */
+static void test_quotas_kept(void **state)
+{
+    struct shop *shop = *state;
+    heed_key daily = key_of("daily", HEED_ROLE_SERVE, "s1"), plain = key_of("plain", HEED_ROLE_SERVE, "s2");
+    struct hd_claim by_daily = {.api_key = "s1"}, by_plain = {.api_key = "s2"};
+    struct hd_caller caller;
+    hd_keys *keys;
+    char path[128], line[128];
+    int wait = 0;
+
+    snprintf(path, sizeof path, "%s/quotas", shop->folder);
+    daily.per_day = 3;
+    assert_int_equal(heed_engine_key_add(shop->engine, &daily), HEED_OK);
+    assert_int_equal(heed_engine_key_add(shop->engine, &plain), HEED_OK);
+    for (int restart = 0; restart < 5; restart++) {
+        assert_int_equal(hd_keys_new(true, 0, NULL, &keys), HEED_OK);
+        assert_int_equal(hd_keys_load(keys, shop->engine), HEED_OK);
+        assert_int_equal(hd_keys_recall(keys, path), HEED_OK);
+        assert_int_equal(hd_keys_check(keys, &by_plain, false, &caller, &wait), HD_WELCOME);
+        assert_int_equal(hd_keys_check(keys, &by_daily, false, &caller, &wait),
+                         restart < 3 ? HD_WELCOME : HD_TOO_FAST);
+        assert_int_equal(hd_keys_save(keys, path), HEED_OK);
+        hd_keys_free(keys);
+    }
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(line, sizeof line, file));
+    assert_memory_equal(line, "1 ", 2);
+    assert_string_equal(strrchr(line, ' '), " 3\n");
+    assert_null(fgets(line, sizeof line, file)); /* the plain key has no quota */
+    fclose(file);
+    /* What was written down of another day, or is nonsense, takes nothing away. */
+    file = fopen(path, "w");
+    fputs("1 20000 3\n77 20000 3\n1 x\n1 20000 9\n", file);
+    fclose(file);
+    assert_int_equal(hd_keys_new(true, 0, NULL, &keys), HEED_OK);
+    assert_int_equal(hd_keys_load(keys, shop->engine), HEED_OK);
+    assert_int_equal(hd_keys_recall(keys, path), HEED_E_FORMAT);
+    assert_non_null(strstr(heed_error_message(), "quotas:3: is not KEY DAY USED"));
+    remove(path);
+    assert_int_equal(hd_keys_save(keys, path), HEED_OK);
+    assert_null(fopen(path, "r")); /* nothing was used since */
+    assert_int_equal(hd_keys_check(keys, &by_daily, false, &caller, &wait), HD_WELCOME);
+    assert_int_equal(hd_keys_save(keys, "/nowhere/quotas"), HEED_E_IO);
+    hd_keys_free(keys);
+}
+
 /* Addresses without a key share nothing, and more of them than there are places do no harm. */
 static void test_addresses(void **state)
 {
@@ -351,7 +399,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SHOP(test_open),       cmocka_unit_test(test_secret), cmocka_unit_test(test_rate),
         cmocka_unit_test(test_quota), WITH_SHOP(test_store),       WITH_SHOP(test_audit),        WITH_SHOP(test_too_many),
-        WITH_SHOP(test_locked),     WITH_SHOP(test_limits),        WITH_SHOP(test_addresses),
+        WITH_SHOP(test_locked),     WITH_SHOP(test_limits),        WITH_SHOP(test_quotas_kept),
+        WITH_SHOP(test_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
