@@ -129,7 +129,7 @@ class Hostile:
         self.source = f"127.0.0.{10 + number}"
         self.wire, self.left = None, []
         self.trail = []  # what went over the present connection
-        self.counts = collections.Counter()
+        self.counts, self.reached = collections.Counter(), set()
 
     def fail(self, promise, request, seen=""):
         self.reports.put(("failure", promise, self.number, sum(self.counts.values()), str(seen)[:600],
@@ -147,7 +147,7 @@ class Hostile:
                 raise
         for wire, _ in self.left:
             wire.socket.close()
-        self.reports.put(("counts", self.counts))
+        self.reports.put(("counts", self.counts, self.reached))
 
     def step(self):
         rng = self.rng
@@ -237,6 +237,8 @@ class Hostile:
         operation = request.operation
         if not operation or not request.wants:
             return
+        if status < 400:
+            self.reached.add(operation["operationId"])
         is_open = operation.get("security") == []
         allowed = is_open or request.role in operation["x-roles"]
         if allowed and status in (401, 403):
@@ -386,8 +388,8 @@ def prepare(folder):
 class Watch:
     """The server's memory, second by second, and what it holds."""
 
-    def __init__(self, serving, witness, began):
-        self.serving, self.witness, self.began = serving, witness, began
+    def __init__(self, serving, witness, data, began):
+        self.serving, self.witness, self.data, self.began = serving, witness, data, began
         self.rss, self.held = [], []
 
     def look(self):
@@ -402,7 +404,8 @@ class Watch:
 
     def tell(self):
         times = self.witness.times
-        print(f"{time.monotonic() - self.began:6.0f} s  {self.rss[-1]:6.0f} MiB  {self.held[-1]} items and users  " +
+        disk = sum(file.stat().st_size for file in self.data.glob("*") if file.is_file()) / MIB
+        print(f"{time.monotonic() - self.began:6.0f} s  {self.rss[-1]:6.0f} MiB  {disk:.0f} MiB on disk  {self.held[-1]} items and users  " +
               "  ".join(f"{what} p50 {percentile(times[what], .5):.1f} max {max(times[what]) * 1e3:.1f} ms"
                         for what in ("event", "feed") if times[what]), flush=True)
 
@@ -427,7 +430,7 @@ def keep_house(serving, log, data):
             old.unlink(missing_ok=True)
 
 
-def take_reports(reports, folder, failures, counts):
+def take_reports(reports, folder, failures, counts, reached):
     while True:
         try:
             report = reports.get(timeout=0.01)
@@ -435,6 +438,7 @@ def take_reports(reports, folder, failures, counts):
             return
         if report[0] == "counts":
             counts.update(report[1])
+            reached.update(report[2])
             continue
         _, promise, number, at, seen, data, trail = report
         failures[promise] += 1
@@ -446,13 +450,14 @@ def take_reports(reports, folder, failures, counts):
 
 
 def live(serving, folder, data, keys, failures, counts):
+    """Returns the witness, the watch, and the routes that nobody came through to."""
     patience = 300 if serving.is_watched() else 60
     witness = Witness(serving.port, keys["operator"], patience)
     witness.settle()
     document = witness.ask("GET", "/openapi.json")[1]
     began = time.monotonic()
-    until, reports = began + SECONDS, multiprocessing.Queue()
-    watch = Watch(serving, witness, began)
+    until, reports, reached = began + SECONDS, multiprocessing.Queue(), set()
+    watch = Watch(serving, witness, data, began)
     others = [multiprocessing.Process(target=Hostile(n, serving.port, document, keys, patience, reports).run,
                                       args=(until,)) for n in range(CLIENTS)]
     others.append(multiprocessing.Process(target=crowd, args=(serving.port, until)))
@@ -463,7 +468,7 @@ def live(serving, folder, data, keys, failures, counts):
             break
         witness.round()
         watch.look()
-        take_reports(reports, folder, failures, counts)
+        take_reports(reports, folder, failures, counts, reached)
         if second % 60 == 5:
             watch.tell()
             witness.train()
@@ -472,12 +477,13 @@ def live(serving, folder, data, keys, failures, counts):
     for other in others:
         deadline = time.monotonic() + patience + 60
         while other.is_alive() and time.monotonic() < deadline:
-            take_reports(reports, folder, failures, counts)
+            take_reports(reports, folder, failures, counts, reached)
             other.join(0.1)
         failures["a client comes to its end"] += other.is_alive() or other.exitcode != 0
         other.kill()
-    take_reports(reports, folder, failures, counts)
-    return witness, watch
+    take_reports(reports, folder, failures, counts, reached)
+    operations = {operation["operationId"] for path in document["paths"].values() for operation in path.values()}
+    return witness, watch, sorted(operations - reached)
 
 
 def judge_end(serving, watch, data, failures):
@@ -504,7 +510,7 @@ def main():
     data, keys = prepare(folder)
     serving = Serving(HEED, data, "--access-log", str(folder / "access.log"), *OPTIONS)
     try:
-        witness, watch = live(serving, folder, data, keys, failures, counts)
+        witness, watch, unreached = live(serving, folder, data, keys, failures, counts)
         judge_end(serving, watch, data, failures)
     finally:
         serving.stop()
@@ -514,6 +520,7 @@ def main():
     sent = {k: v for k, v in counts.items() if isinstance(k, str)}
     statuses = {k: v for k, v in sorted((k, v) for k, v in counts.items() if isinstance(k, int))}
     print(f"{sum(sent.values())} deliveries: {sent}\nanswers: {statuses}")
+    print(f"routes that never let a client of theirs through: {unreached}")
     for what, times in witness.times.items():
         print(f"well-behaved: {len(times)} of {what}: p50 {percentile(times, .5):.1f} p99 {percentile(times, .99):.1f} "
               f"max {max(times) * 1e3:.1f} ms")

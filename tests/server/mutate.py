@@ -54,7 +54,7 @@ class Values:
         if name == "filter":
             return rng.choice(FILTERS)
         if name == "id" and rng.random() < 0.7:
-            return f"h{rng.randrange(5000)}"
+            return f"h{rng.randrange(300)}"
         if name in ("title", "text", "url", "description", "Comment") or rng.random() < 0.05:
             return rng.choice(TEXTS)
         return rng.choice(IDS[:70]) if rng.random() < 0.8 else rng.choice(IDS)
@@ -215,7 +215,7 @@ class Maker:
                     query.append((p["name"], value))
                 continue
             if "/jobs/" in pattern:
-                value = rng.randrange(1, 50)
+                value = rng.randrange(1, 15)
             text = str(value).encode("utf-8", "surrogatepass")
             pattern = pattern.replace("{%s}" % p["name"], urllib.parse.quote(text, safe="") or "x")
         if rng.random() < 0.05:
