@@ -310,7 +310,10 @@ typedef enum heed_feed_kind {
 /* An event of a reader who has no name, or none yet. */
 typedef struct heed_feed_visit {
     const char *item;
-    heed_time ts; /* 0: now */
+    /* 0: not known. Of visits without a time, the reader's own ones too, only the order counts: the model
+     * is told that they were at the time of the next visit that has one, or of the question where none
+     * follows; where none has, that no time has passed. */
+    heed_time ts;
 } heed_feed_visit;
 
 typedef struct heed_feed_request {

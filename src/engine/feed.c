@@ -161,7 +161,7 @@ static heed_status give_reasons(struct hd_feeding *f, heed_feed_item *item, int3
         reason[at] = (heed_reason){.item = c->id[a->items[e]],
                                    .title = c->title[a->items[e]],
                                    .contribution = own,
-                                   .when = a->times ? a->times[e] : 0};
+                                   .when = f->asking.when[e]};
     }
     /* The catalogue may be gone before the answer is. */
     for (int i = 0; i < count; i++) {

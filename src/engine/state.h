@@ -232,5 +232,9 @@ void hd_engine_forget_user(heed_engine *engine, int32_t user);
  * what was viewed); it has the time of its first event. In place; returns how many are left. time
  * and kind may be NULL. */
 int64_t hd_fold_visits(int32_t *item, heed_time *time, uint8_t *kind, int64_t count);
+/* Oldest first: what has no time (0) gets that of the next that has one, and `end` after the last of
+ * these. A model's time bias speaks of spans, and from 0 to today it would be one of fifty years, which
+ * nobody has lived through; so it is told of no span instead, as where all times are unknown. */
+void hd_fill_times(heed_time *time, int64_t count, heed_time end);
 
 #endif

@@ -13,7 +13,7 @@ struct visit {
 };
 static const struct hd_field visit_fields[] = {
     {"item", HD_IS_ID, HD_NEEDED, offsetof(struct visit, item)},
-    {"ts", HD_IS_TIME, 0, offsetof(struct visit, ts), .help = "now where not given"},
+    {"ts", HD_IS_TIME, 0, offsetof(struct visit, ts), .help = "where not given only the order counts"},
     {0},
 };
 static const struct hd_shape visit_shape = {"Visit", visit_fields, sizeof(struct visit),
