@@ -303,7 +303,8 @@ typedef enum heed_feed_kind {
     HEED_FEED_POPULAR,  /* what all readers look at, recent events counting more */
     HEED_FEED_TRENDING, /* what they look at now more than they used to */
     HEED_FEED_FRESH,    /* the newest */
-    HEED_FEED_SIMILAR,  /* like `item` */
+    HEED_FEED_SIMILAR,  /* like `item`: what the model expects after it alone; where nothing was learned of
+                           it, what shares its tags and author, which may be fewer than n, or none */
     HEED_FEED_KINDS
 } heed_feed_kind;
 

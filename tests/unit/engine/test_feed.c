@@ -90,12 +90,72 @@ static void test_times_learned(void **state)
     hd_past_clear(&past);
 }
 
+/* ---- similar */
+
+static void put(struct world *w, heed_record what, const char *text)
+{
+    heed_ingest piece = {.what = what, .text = text, .bytes = strlen(text)};
+
+    assert_status(heed_engine_ingest(w->engine, &piece, 1), HEED_OK);
+    assert_int_equal(piece.rejected, 0);
+}
+
+static heed_feed *ask(struct world *w, const heed_feed_request *request)
+{
+    heed_feed *feed = NULL;
+
+    assert_status(heed_engine_feed(w->engine, request, &feed), HEED_OK);
+    return feed;
+}
+
+static heed_feed *ask_similar(struct world *w, const char *item)
+{
+    return ask(w, &(heed_feed_request){.kind = HEED_FEED_SIMILAR, .item = item, .n = 10});
+}
+
+/* Who shares nothing is not similar, however much room is left; without a model, and for an item that the
+ * model does not know, or knows and has never seen looked at. */
+static void test_similar_shares(void **state)
+{
+    struct world *w = *state;
+
+    world_fill(w);
+    put(w, HEED_RECORD_ITEM, "{\"id\":\"rare\",\"tags\":[\"r\",\"t0\"],\"author\":\"ann\"}\n"
+                             "{\"id\":\"rare2\",\"tags\":[\"r\"],\"author\":\"ann\"}\n"
+                             "{\"id\":\"rare3\",\"author\":\"ann\"}\n"
+                             "{\"id\":\"bare\"}");
+    for (int trained = 0; trained < 2; trained++) {
+        heed_feed *feed = ask_similar(w, "rare2");
+        assert_int_equal(feed->count, 2);
+        assert_string_equal(feed->policy, "similar");
+        assert_string_equal(feed->items[0].item, "rare");
+        assert_string_equal(feed->items[1].item, "rare3");
+        assert_true(feed->items[1].score > 0);
+        heed_feed_free(feed);
+        feed = ask_similar(w, "bare");
+        assert_int_equal(feed->count, 0);
+        assert_non_null(strstr(feed->why_policy, "neither tags nor an author"));
+        heed_feed_free(feed);
+        if (!trained)
+            world_train(w);
+    }
+    put(w, HEED_RECORD_ITEM, "{\"id\":\"later\",\"tags\":[\"r\"]}");
+    heed_feed *feed = ask_similar(w, "later");
+    assert_int_equal(feed->count, 2);
+    heed_feed_free(feed);
+    feed = ask_similar(w, "i4"); /* one that the model knows */
+    assert_int_equal(feed->count, 10);
+    assert_non_null(strstr(feed->why_policy, "the model was asked"));
+    heed_feed_free(feed);
+}
+
 int main(void)
 {
 #define FEED(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
         FEED(test_times),
         FEED(test_times_learned),
+        FEED(test_similar_shares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
