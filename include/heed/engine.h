@@ -300,8 +300,8 @@ typedef struct heed_feed_item {
 /* What kind of list is asked for. */
 typedef enum heed_feed_kind {
     HEED_FEED_BEST,     /* for this reader, by whatever is known */
-    HEED_FEED_POPULAR,  /* what all readers look at, recent events counting more */
-    HEED_FEED_TRENDING, /* what they look at now more than they used to */
+    HEED_FEED_POPULAR,  /* what all readers look at, recent events counting more; as of now alone */
+    HEED_FEED_TRENDING, /* what they look at now more than they used to; as of now alone */
     HEED_FEED_FRESH,    /* the newest */
     HEED_FEED_SIMILAR,  /* like `item`: what the model expects after it alone; where nothing was learned of
                            it, what shares its tags and author, which may be fewer than n, or none */
@@ -320,7 +320,9 @@ typedef struct heed_feed_visit {
 typedef struct heed_feed_request {
     const char *user;
     int n;        /* 1 to 1,000; 0: 10 */
-    heed_time at; /* 0: now; else what happened after it has not happened yet */
+    /* 0: now; else what happened after it has not happened yet. What was popular then is not kept: whom the
+     * model does not serve gets the newest items of then, and popular and trending lists are refused. */
+    heed_time at;
     bool explain; /* with reasons */
     const char *const *exclude; /* ids of items; unknown ones are passed over */
     int exclude_count;
@@ -362,7 +364,8 @@ typedef struct heed_feed {
  * items are never in it. Of a user who does not consent to a personal feed nothing that was looked at is
  * used, so what was seen may come again; what was turned away or blocked does not. Free it with heed_feed_free().
  * Errors   HEED_E_ARG       no user and no session; n, a count or explore is out of its range; the filter
- *                           cannot be read (the message says at which byte)
+ *                           cannot be read (the message says at which byte); HEED_FEED_POPULAR or
+ *                           HEED_FEED_TRENDING with `at`
  *          HEED_E_NOTFOUND  HEED_FEED_SIMILAR: the item is not known
  */
 HEED_API HEED_CHECKED heed_status heed_engine_feed(heed_engine *engine,

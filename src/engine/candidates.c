@@ -4,6 +4,7 @@
  *
  *     a reader with visits, and a model ─▶ sequence      no events, but items ─▶ fresh
  *     events, but no such reader or model ─▶ popular     nothing ─▶ empty
+ *     the same, as of another moment ─▶ fresh
  *
  * A trained model looks at every item (models/retrieve.h). Beside its best stand a few that it may
  * underrate, for what a model of the past cannot know: that the reader follows the author or the topic,
@@ -222,10 +223,20 @@ static heed_status by_model(struct hd_feeding *f, int64_t want)
                a->count < length ? a->count : length);
 }
 
-static heed_status by_popularity(struct hd_feeding *f, int64_t want, bool trending)
+static const char *why_not_the_model(const struct hd_feeding *f)
 {
     const struct hd_asking *a = &f->asking;
-    int64_t items = a->items->catalogue.items;
+
+    if (!(a->consent & HD_CONSENT_PERSONALISE))
+        return "this reader does not want a personal feed";
+    if (a->user < 0 && f->request->session_count == 0)
+        return "no reader of this name is known";
+    return a->model ? "this reader has no visits that the model knows" : a->trouble;
+}
+
+static heed_status by_popularity(struct hd_feeding *f, int64_t want, bool trending)
+{
+    int64_t items = f->asking.items->catalogue.items;
     float *score = hd_arena_alloc(f->desk, (size_t)items, sizeof *score);
     static const char instead[] = "what all readers look at, recent events counting more";
 
@@ -243,13 +254,7 @@ static heed_status by_popularity(struct hd_feeding *f, int64_t want, bool trendi
         return say(f, "what is looked at in the last day more than in the two weeks before it");
     if (f->request->kind == HEED_FEED_POPULAR)
         return say(f, "%s", instead);
-    if (!(a->consent & HD_CONSENT_PERSONALISE))
-        return say(f, "this reader does not want a personal feed: %s", instead);
-    if (a->user < 0 && f->request->session_count == 0)
-        return say(f, "no reader of this name is known: %s", instead);
-    if (!a->model)
-        return say(f, "%s: %s", a->trouble, instead);
-    return say(f, "this reader has no visits that the model knows: %s", instead);
+    return say(f, "%s: %s", why_not_the_model(f), instead);
 }
 
 static heed_status by_freshness(struct hd_feeding *f, int64_t want)
@@ -261,6 +266,9 @@ static heed_status by_freshness(struct hd_feeding *f, int64_t want)
     f->policy = "fresh";
     if (f->request->kind == HEED_FEED_FRESH)
         return say(f, "the newest items");
+    if (f->request->at != 0)
+        return say(f, "%s, and what was popular at another moment is not kept: the newest items",
+                   why_not_the_model(f));
     return say(f, "there are no events yet: the newest items");
 }
 
@@ -335,10 +343,11 @@ heed_status hd_feed_candidates(struct hd_feeding *f)
         return hd_fail(HEED_E_NOMEM, "feed: no memory for %" PRId64 " items", want);
     if (f->request->kind == HEED_FEED_SIMILAR)
         return by_likeness(f, want);
-    if (f->request->kind == HEED_FEED_FRESH)
-        return by_freshness(f, want);
     if (f->request->kind == HEED_FEED_BEST && a->model && a->count > 0)
         return by_model(f, want);
+    /* A chart of another moment would be a walk over all events, a second for each million. */
+    if (f->request->kind == HEED_FEED_FRESH || f->request->at != 0)
+        return by_freshness(f, want);
     HD_TRY(take_popular(f, 0));
     if (f->popular->events > 0)
         return by_popularity(f, want, f->request->kind == HEED_FEED_TRENDING);

@@ -30,6 +30,8 @@ static heed_status check_request(const heed_feed_request *r)
         return hd_fail(HEED_E_ARG, "feed: no user was given");
     if ((unsigned)r->kind >= HEED_FEED_KINDS)
         return hd_fail(HEED_E_ARG, "feed: there is no kind %d", (int)r->kind);
+    if (r->at != 0 && (r->kind == HEED_FEED_POPULAR || r->kind == HEED_FEED_TRENDING))
+        return hd_fail(HEED_E_ARG, "feed: at: what was popular or trending at another moment is not kept");
     if (r->kind == HEED_FEED_SIMILAR && (!r->item || !*r->item))
         return hd_fail(HEED_E_ARG, "feed: similar to which item?");
     if (r->n < 0 || r->n > HD_FEED_ITEMS_MAX)

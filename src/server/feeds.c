@@ -40,7 +40,8 @@ struct asked {
 #define PLACEMENT {"placement", HD_IS_ID, AT(placement), .help = "where it will be shown"}
 #define KIND {"kind", HD_IS_CHOICE, AT(kind), .words = HD_FEED_KIND_WORDS, .help = "of list; best"}
 #define ITEM {"item", HD_IS_ID, AT(item), .help = "of kind similar: like which"}
-#define TIME {"at", HD_IS_TIME, AT(at), .help = "as it would have been then"}
+#define TIME \
+    {"at", HD_IS_TIME, AT(at), .help = "as it would have been then; not for popular and trending"}
 #define EXPLORE                                                          \
     {"explore", HD_IS_NUMBER, AT(explore), .least = 0, .most = 1, \
      .help = "the probability that a place of the lower half goes to chance"}
@@ -190,6 +191,10 @@ static heed_status feed(struct hd_request *r, const struct asked *asked)
     if (kind == HEED_FEED_SIMILAR && !asked->item) {
         r->field = "item";
         return hd_fail(HEED_E_FORMAT, "item: missing: similar to which?");
+    }
+    if (asked->at != 0 && (kind == HEED_FEED_POPULAR || kind == HEED_FEED_TRENDING)) {
+        r->field = "at";
+        return hd_fail(HEED_E_FORMAT, "at: what was popular or trending at another moment is not kept");
     }
     if (kind == HEED_FEED_BEST && !asked->user && asked->session.count == 0) {
         r->field = "user";

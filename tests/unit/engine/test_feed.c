@@ -149,6 +149,41 @@ static void test_similar_shares(void **state)
     heed_feed_free(feed);
 }
 
+/* ---- as of another moment */
+
+/* What all readers look at is known as of the latest event alone, so nothing of it is told of another one. */
+static void test_at_charts(void **state)
+{
+    struct world *w = *state;
+    heed_feed *feed = NULL;
+    heed_feed_request request = {.user = "stranger", .n = 30, .at = 1009};
+
+    world_fill(w); /* i0 is of 1000, i1 of 1001 ... */
+    for (int kind = HEED_FEED_POPULAR; kind <= HEED_FEED_TRENDING; kind++) {
+        heed_feed_request chart = {.kind = (heed_feed_kind)kind, .at = T0};
+        assert_status(heed_engine_feed(w->engine, &chart, &feed), HEED_E_ARG);
+        assert_says("at: ");
+        chart.at = 0;
+        feed = ask(w, &chart);
+        assert_string_equal(feed->policy, kind == HEED_FEED_POPULAR ? "popular" : "trending");
+        heed_feed_free(feed);
+    }
+    for (int trained = 0; trained < 2; trained++) {
+        feed = ask(w, &request);
+        assert_string_equal(feed->policy, "fresh");
+        assert_non_null(strstr(feed->why_policy, "not kept"));
+        assert_int_equal(feed->count, 10);
+        assert_string_equal(feed->items[0].item, "i9");
+        heed_feed_free(feed);
+        if (!trained)
+            world_train(w);
+    }
+    request.user = "r4", request.at = T0;
+    feed = ask(w, &request);
+    assert_string_equal(feed->policy, "sequence");
+    heed_feed_free(feed);
+}
+
 int main(void)
 {
 #define FEED(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
@@ -156,6 +191,7 @@ int main(void)
         FEED(test_times),
         FEED(test_times_learned),
         FEED(test_similar_shares),
+        FEED(test_at_charts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
