@@ -334,7 +334,7 @@ typedef struct heed_feed_request {
     /* What an anonymous reader looked at, oldest first; goes after the user's own events where there
      * is a user too, who may then be NULL. Nothing of it is kept. */
     const heed_feed_visit *session;
-    int session_count;
+    int session_count; /* up to 10,000 */
     /* The probability that one place of the lower half goes to chance, 0 to 1, so that what was never
      * tried is; each item's propensity is in the answer and in the decision. */
     double explore;

@@ -48,7 +48,7 @@ struct asked {
 
 static const struct hd_field ask_fields[] = {
     USER, COUNT, EXCLUDE, FILTER, EXPLAIN, PLACEMENT, KIND, ITEM, TIME, EXPLORE,
-    {"session", HD_IS_SHAPE, HD_MANY, AT(session), .most_count = HD_SESSION_VISITS_MAX,
+    {"session", HD_IS_SHAPE, HD_MANY, AT(session), .most_count = HD_SESSION_MAX,
      .shape = &visit_shape, .help = "what an anonymous reader looked at, oldest first"},
     {"context", HD_IS_MAP, .help = "the caller's own; not used yet, and kept nowhere"},
     {0},

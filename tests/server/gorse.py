@@ -228,6 +228,8 @@ def test_recommend(g):
     check("of a category too", got and all(int(one[1:]) % 2 == 0 for one in got), got)
     g.refused("POST", "/api/session/recommend", [{"UserId": "x"}], "ItemId")
     g.refused("POST", "/api/session/recommend", [], detail="not 1 to")
+    g.refused("POST", "/api/session/recommend", [session[0]] * 10001, detail="not 1 to 10000")
+    scores("as long as a session may be", g.call("POST", "/api/session/recommend?n=3", [session[0]] * 10000))
 
     scores("latest", g.call("GET", "/api/latest?n=3"), ["i19", "i18", "i17"])
     scores("latest of a category", g.call("GET", "/api/latest?n=2&category=b"), ["i18", "i16"])

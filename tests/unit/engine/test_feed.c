@@ -90,6 +90,30 @@ static void test_times_learned(void **state)
     hd_past_clear(&past);
 }
 
+/* ---- sessions */
+
+/* One limit, whichever way a session comes in. */
+static void test_session_limit(void **state)
+{
+    struct world *w = *state;
+    heed_feed_visit *visit = calloc(HD_SESSION_MAX + 1, sizeof *visit);
+    heed_feed_request request = {.session = visit, .session_count = HD_SESSION_MAX};
+    heed_feed *feed = NULL;
+
+    assert_non_null(visit);
+    for (int i = 0; i <= HD_SESSION_MAX; i++)
+        visit[i].item = i % 2 ? "i1" : "i2";
+    world_fill(w);
+    world_train(w);
+    assert_status(heed_engine_feed(w->engine, &request, &feed), HEED_OK);
+    assert_string_equal(feed->policy, "sequence");
+    heed_feed_free(feed);
+    request.session_count++;
+    assert_status(heed_engine_feed(w->engine, &request, &feed), HEED_E_ARG);
+    assert_says("10001 visits");
+    free(visit);
+}
+
 /* ---- similar */
 
 static void put(struct world *w, heed_record what, const char *text)
@@ -190,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FEED(test_times),
         FEED(test_times_learned),
+        FEED(test_session_limit),
         FEED(test_similar_shares),
         FEED(test_at_charts),
     };
