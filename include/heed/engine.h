@@ -295,6 +295,9 @@ typedef struct heed_feed_item {
     const char *source; /* how it came to be a candidate: "model", "popular", "trending", "fresh",
                            "followed", "similar", "explore" */
     double propensity;  /* the probability with which this policy showed this item in this place */
+    /* explain: a sentence on how this item came to stand here, true of it and of whatever policy answered.
+     * Reasons are told beside it where the model has learned something of the item and placed it. */
+    const char *why;
 } heed_feed_item;
 
 /* What kind of list is asked for. */
@@ -323,7 +326,7 @@ typedef struct heed_feed_request {
     /* 0: now; else what happened after it has not happened yet. What was popular then is not kept: whom the
      * model does not serve gets the newest items of then, and popular and trending lists are refused. */
     heed_time at;
-    bool explain; /* with reasons */
+    bool explain; /* with `why` for each item, and reasons where there are any */
     const char *const *exclude; /* ids of items; unknown ones are passed over */
     int exclude_count;
     bool unrecorded; /* nobody is shown this answer: it is not kept in decisions.ndjson */

@@ -75,6 +75,8 @@ static void print_items(const struct hd_cli *cli, const heed_feed *feed, bool ex
                item->sponsored ? "  sponsored" : "");
         for (int r = 0; r < item->reason_count; r++)
             most = fmax(most, fabs(item->reasons[r].contribution));
+        if (explain && (item->reason_count == 0 || strcmp(item->source, "model") != 0))
+            printf("       %s\n", item->why);
         for (int r = 0; explain && r < item->reason_count; r++) {
             printf("       %s", r == 0 ? "for " : "and ");
             hd_print_reason(cli, &item->reasons[r], most, columns - 2);

@@ -315,6 +315,7 @@ static heed_status by_likeness(struct hd_feeding *f, int64_t want)
     if (!item)
         return hd_fail(HEED_E_NOMEM, "feed: no memory");
     HD_TRY(find_like(f, item));
+    f->like = *item;
     f->out[*item] = 1;
     f->policy = "similar";
     f->diversity = DIVERSITY_SEQUENCE;
@@ -324,7 +325,6 @@ static heed_status by_likeness(struct hd_feeding *f, int64_t want)
         return by_topics(f, *item, want);
     f->visits = (struct hd_ask){item, NULL, 1, a->model_now, NULL};
     HD_TRY(retrieve(f, want));
-    f->visits.count = 0; /* reasons would only say: because of the item itself */
     mark_source(f, HD_SOURCE_SIMILAR);
     return say(f, "the model was asked with this item alone");
 }

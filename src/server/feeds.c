@@ -92,7 +92,9 @@ static const struct hd_field feed_item_fields[] = {
     {"source", HD_IS_TEXT, HD_NEEDED | HD_OR_NULL, .help = "how it came to be a candidate"},
     {"propensity", HD_IS_NUMBER, HD_NEEDED,
      .help = "the probability with which it was shown in this place"},
-    {"reasons", HD_IS_SHAPE, HD_MANY, .shape = &reason_shape, .help = "with explain: strongest first"},
+    {"why", HD_IS_TEXT, 0, .help = "with explain: how it came to stand here, a sentence"},
+    {"reasons", HD_IS_SHAPE, HD_MANY, .shape = &reason_shape,
+     .help = "with explain: the reader's events that spoke for it, strongest first"},
     {0},
 };
 static const struct hd_shape feed_item_shape = {"FeedItem", feed_item_fields, 0, NULL};

@@ -157,6 +157,11 @@ def test_feeds(server):
     check("five items", [i["rank"] for i in feed["items"]] == [1, 2, 3, 4, 5], feed)
     check("a personal one", feed["policy"] == "sequence", feed)
     check("with reasons", any(i["reasons"] for i in feed["items"]), feed)
+    check("and why for each", all(i["why"] for i in feed["items"]), feed)
+    for asked in ({"kind": "popular"}, {"kind": "trending"}, {"kind": "fresh"}, {"user": "nobody"},
+                  {"kind": "similar", "item": "i3"}, {"session": [{"item": "i3"}], "explore": 1}):
+        listed = server.call("POST", "/v1/feed", {**asked, "n": 7, "explain": True}).body["items"]
+        check(f"why for each: {asked}", listed and all(i["why"] for i in listed), listed)
     first = feed["items"][0]["item"]
     rest = server.call("POST", "/v1/feed", {"user": "u1", "n": 5, "exclude": [first, "no such"]}).body
     check("what is excluded stays away", first not in [i["item"] for i in rest["items"]], rest)

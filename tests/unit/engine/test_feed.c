@@ -4,6 +4,7 @@
  * than they know. */
 #include "world.h"
 
+#include "base/time.h"
 #include "engine/asking.h"
 
 #include <stdio.h>
@@ -208,6 +209,169 @@ static void test_at_charts(void **state)
     heed_feed_free(feed);
 }
 
+/* ---- why */
+
+static const heed_feed_item *find(const heed_feed *feed, const char *item)
+{
+    for (int i = 0; i < feed->count; i++)
+        if (strcmp(feed->items[i].item, item) == 0)
+            return &feed->items[i];
+    fail_msg("%s is not in the page", item);
+    return NULL;
+}
+
+static void assert_why(const heed_feed *feed, const char *item, const char *words)
+{
+    const char *why = find(feed, item)->why;
+
+    if (!why || !strstr(why, words))
+        fail_msg("%s: \"%s\" does not hold \"%s\"", item, why ? why : "", words);
+}
+
+/* Every item has a sentence; reasons are given only where the model has learned something of the item and
+ * chance did not put it there. */
+static void assert_all_why(const heed_feed *feed, const char *policy)
+{
+    assert_string_equal(feed->policy, policy);
+    assert_true(feed->count > 0);
+    for (int i = 0; i < feed->count; i++) {
+        const heed_feed_item *item = &feed->items[i];
+        assert_non_null(item->why);
+        assert_true(strlen(item->why) > 10);
+        bool none = strcmp(policy, "sequence") != 0 || strcmp(item->source, "explore") == 0 ||
+                    strstr(item->why, "learned nothing") || strstr(item->why, "none of which");
+        assert_true(none == (item->reason_count == 0));
+        assert_true((strcmp(item->source, "explore") == 0) == (strstr(item->why, "by chance") != NULL));
+    }
+}
+
+#define NEW_ITEMS                                                                            \
+    "{\"id\":\"late\",\"tags\":[\"t1\",\"a\",\"b\",\"c\",\"d\"],\"author\":\"ann\"}\n" \
+    "{\"id\":\"late2\",\"tags\":[\"a\",\"b\",\"c\",\"d\"],\"author\":\"ann\"}\n"      \
+    "{\"id\":\"bare\",\"created\":1600000000000}"
+
+static void test_why_model(void **state)
+{
+    struct world *w = *state;
+    heed_feed_request request = {.user = "r4", .n = 30, .explain = true};
+
+    world_fill(w);
+    put(w, HEED_RECORD_ITEM, "{\"id\":\"quiet\",\"tags\":[\"t2\"]}");
+    world_train(w);
+    put(w, HEED_RECORD_ITEM, NEW_ITEMS);
+    put(w, HEED_RECORD_USER, "{\"id\":\"r4\",\"follow\":{\"tags\":[\"t1\"],\"authors\":[\"ann\"]}}");
+    heed_feed *feed = ask(w, &request);
+    assert_all_why(feed, "sequence");
+    assert_why(feed, "late", "learned nothing of it yet and placed it where items of its tags");
+    assert_why(feed, "late", "follows its tag \"t1\", author \"ann\"");
+    assert_why(feed, "late2", "follows its author \"ann\"");
+    assert_why(feed, "bare", "without tags or an author");
+    assert_why(feed, "quiet", "learned nothing"); /* a row, but nobody ever looked */
+    assert_why(feed, "i25", "by this reader's latest 12 visits");
+    assert_why(feed, "i25", "follows its tag \"t1\"");
+    assert_null(strstr(find(feed, "i26")->why, "follows"));
+    heed_feed_free(feed);
+    request.explore = 1, request.n = 10;
+    feed = ask(w, &request);
+    assert_all_why(feed, "sequence");
+    int drawn = 0;
+    for (int i = 0; i < feed->count; i++)
+        drawn += strcmp(feed->items[i].source, "explore") == 0;
+    assert_int_equal(drawn, 1);
+    heed_feed_free(feed);
+    request.explore = 0, request.n = 30, request.kind = HEED_FEED_SIMILAR, request.item = "i4";
+    feed = ask(w, &request);
+    assert_all_why(feed, "similar");
+    assert_why(feed, "i7", "by the item asked for alone");
+    assert_why(feed, "late", "learned nothing");
+    heed_feed_free(feed);
+    request.item = "late";
+    feed = ask(w, &request);
+    assert_all_why(feed, "similar");
+    assert_why(feed, "late2", "shares with the item asked for: author \"ann\", tag \"a\", tag \"b\" and 2 more");
+    assert_why(feed, "i25", "shares with the item asked for: tag \"t1\"");
+    heed_feed_free(feed);
+    request = (heed_feed_request){.user = "r4", .n = 30}; /* not asked for */
+    feed = ask(w, &request);
+    assert_null(feed->items[0].why);
+    heed_feed_free(feed);
+}
+
+/* What stands beside the model's own says what brought it. A hundred items that the model has learned
+ * nothing of are alike to it, so it puts up only the first of them; one of the others is the latest to come in and
+ * one is looked at today. */
+static void test_why_beside(void **state)
+{
+    struct world *w = *state;
+    char text[160];
+    bool trending = false, fresh = false;
+
+    world_fill(w);
+    world_train(w);
+    for (int i = 0; i < 100; i++) {
+        snprintf(text, sizeof text, "{\"id\":\"c%d\",\"tags\":[\"t1\"],\"created\":%lld}", i,
+                 i == 99 ? (long long)hd_clock_now(NULL) : 5000);
+        put(w, HEED_RECORD_ITEM, text);
+    }
+    for (int i = 0; i < 30; i++) {
+        snprintf(text, sizeof text, "{\"user\":\"z%d\",\"item\":\"c75\",\"kind\":\"view\"}", i);
+        put(w, HEED_RECORD_EVENT, text);
+    }
+    assert_status(heed_engine_refresh(w->engine), HEED_OK);
+    heed_feed_request request = {.user = "r4", .n = 18, .explain = true, .filter = "tag = \"t1\""};
+    heed_feed *feed = ask(w, &request);
+    assert_all_why(feed, "sequence");
+    for (int i = 0; i < feed->count; i++) {
+        const heed_feed_item *item = &feed->items[i];
+        if (strcmp(item->source, "trending") == 0)
+            trending = strcmp(item->item, "c75") == 0 && strstr(item->why, "in the last day more");
+        if (strcmp(item->source, "fresh") == 0)
+            fresh = fresh || (strcmp(item->item, "c99") == 0 && strstr(item->why, "the latest to have come in"));
+    }
+    assert_true(trending && fresh);
+    heed_feed_free(feed);
+}
+
+static void test_why_lists(void **state)
+{
+    struct world *w = *state;
+    heed_feed_request request = {.kind = HEED_FEED_POPULAR, .n = 40, .explain = true};
+    char words[64];
+
+    world_fill(w);
+    put(w, HEED_RECORD_ITEM, NEW_ITEMS);
+    for (int i = 0; i < 20; i++) {
+        char text[120];
+        snprintf(text, sizeof text, "{\"ts\":%lld,\"user\":\"z%d\",\"item\":\"i7\",\"kind\":\"view\"}",
+                 (long long)T0 + 86400000LL * 9 + i, i);
+        put(w, HEED_RECORD_EVENT, text);
+    }
+    heed_feed *feed = ask(w, &request);
+    assert_all_why(feed, "popular");
+    assert_why(feed, "late", "nobody whose events count");
+    snprintf(words, sizeof words, "adds up to %.3g events", find(feed, "i7")->score);
+    assert_why(feed, "i7", words);
+    heed_feed_free(feed);
+    request.kind = HEED_FEED_TRENDING;
+    feed = ask(w, &request);
+    assert_all_why(feed, "trending");
+    snprintf(words, sizeof words, "by %.3g standard deviations", find(feed, "i7")->score);
+    assert_why(feed, "i7", words);
+    assert_why(feed, "i8", "not looked at more");
+    assert_why(feed, "late", "nobody whose events count");
+    heed_feed_free(feed);
+    request.kind = HEED_FEED_FRESH;
+    feed = ask(w, &request);
+    assert_all_why(feed, "fresh");
+    assert_why(feed, "bare", "created at 2020-09-13T12:26:40Z");
+    assert_why(feed, "late", "is not known");
+    heed_feed_free(feed);
+    request = (heed_feed_request){.user = "stranger", .n = 30, .explain = true};
+    feed = ask(w, &request); /* without a model */
+    assert_all_why(feed, "popular");
+    heed_feed_free(feed);
+}
+
 int main(void)
 {
 #define FEED(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
@@ -217,6 +381,9 @@ int main(void)
         FEED(test_session_limit),
         FEED(test_similar_shares),
         FEED(test_at_charts),
+        FEED(test_why_model),
+        FEED(test_why_beside),
+        FEED(test_why_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
