@@ -24,6 +24,7 @@ void hd_names_rollback(struct hd_names *names)
 {
     hd_map_cut(names->map, names->committed);
     names->loaded = false;
+    names->erased = -1;
 }
 
 static bool is_users(const hd_store *store, const struct hd_names *names)
@@ -31,31 +32,52 @@ static bool is_users(const hd_store *store, const struct hd_names *names)
     return names == &store->users;
 }
 
-/* Another process has erased users: what they were called is not theirs any more. */
-static heed_status forget_erased(hd_store *store, struct hd_names *names)
+static heed_status count_erased(hd_store *store, int64_t *count)
 {
-    struct hd_store_changes changes = {0};
+    sqlite3_stmt *s = NULL;
+
+    HD_TRY(hd_store_statement(store, STORE_COUNT_ERASED, &s));
+    return hd_store_one_number(store, s, 0, count);
+}
+
+/* What they were called is not theirs any more. */
+static heed_status rename_erased(hd_store *store, struct hd_names *names)
+{
     heed_status status = HEED_OK;
     sqlite3_stmt *s = NULL;
     int code = SQLITE_DONE;
 
-    HD_TRY(hd_store_changes(store, &changes));
-    if (names->erasures == changes.users)
-        return HEED_OK;
     HD_TRY(hd_store_statement(store, STORE_READ_ERASED, &s));
     while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
         int64_t number = sqlite3_column_int64(s, 0);
         const char *id = (const char *)sqlite3_column_text(s, 1);
-        if (number < hd_map_count(names->map))
+        if (number < hd_map_count(names->map) &&
+            *hd_map_text(names->map, (int32_t)number, NULL) != HD_ERASED_MARK)
             status = id ? hd_map_rename(names->map, (int32_t)number, id, strlen(id))
                         : hd_store_fail(store, "cannot be read");
     }
     if (status == HEED_OK && code != SQLITE_DONE)
         status = hd_store_fail(store, "cannot be read");
     sqlite3_reset(s);
-    if (status == HEED_OK)
-        names->erasures = changes.users;
     return status;
+}
+
+/* Something has changed about users. Mostly it was a consent, and nobody who was erased comes back: as long
+ * as there are as many of them as before, they are the same. */
+static heed_status forget_erased(hd_store *store, struct hd_names *names)
+{
+    struct hd_store_changes changes = {0};
+    int64_t count = 0;
+
+    HD_TRY(hd_store_changes(store, &changes));
+    if (names->erasures == changes.users)
+        return HEED_OK;
+    HD_TRY(count_erased(store, &count));
+    if (count != names->erased)
+        HD_TRY(rename_erased(store, names));
+    names->erased = count;
+    names->erasures = changes.users;
+    return HEED_OK;
 }
 
 /* Those past what the map has. */
@@ -169,6 +191,8 @@ static heed_status id_of(hd_store *store, struct hd_names *names, int32_t number
 
 heed_status hd_names_rename_user(hd_store *store, int32_t user, const char *id)
 {
+    if (store->users.erased >= 0)
+        store->users.erased++;
     if (user >= hd_map_count(store->users.map))
         return HEED_OK; /* the map reads the new name with the others */
     HD_TRY(hd_map_rename(store->users.map, user, id, strlen(id)));

@@ -149,6 +149,8 @@ HEED_CHECKED heed_status hd_store_put_user(hd_store *store, int32_t user,
 /* Texts go into the arena. HEED_E_NOTFOUND where there is no such number. */
 HEED_CHECKED heed_status hd_store_get_user(hd_store *store, int32_t user, hd_arena *arena,
                                            struct hd_user_row *row);
+/* The consent alone; no memory is taken. */
+HEED_CHECKED heed_status hd_store_get_consent(hd_store *store, int32_t user, unsigned *consent);
 
 /* What a user follows or never wants to see: "block" "item" ID, "follow" "author" NAME, ... */
 struct hd_mark_row {
