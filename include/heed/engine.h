@@ -36,7 +36,9 @@ HEED_API HEED_CHECKED heed_status heed_engine_open(const char *folder, const hee
 HEED_API void heed_engine_close(heed_engine *engine);
 
 typedef struct heed_engine_counts {
-    int64_t users, items, events;
+    int64_t users; /* without those who were erased */
+    int64_t items; /* with those that were removed: their events stay */
+    int64_t events;
     bool has_times;       /* some event carries a time of its own, not only an order */
     bool has_model;       /* a sequence model is there */
     int64_t kept_bytes, kept; /* what is kept at hand of users, and of how many */

@@ -52,7 +52,7 @@ static heed_status rename_erased(hd_store *store, struct hd_names *names)
         int64_t number = sqlite3_column_int64(s, 0);
         const char *id = (const char *)sqlite3_column_text(s, 1);
         if (number < hd_map_count(names->map) &&
-            *hd_map_text(names->map, (int32_t)number, NULL) != HD_ERASED_MARK)
+            !hd_store_is_erased_id(hd_map_text(names->map, (int32_t)number, NULL)))
             status = id ? hd_map_rename(names->map, (int32_t)number, id, strlen(id))
                         : hd_store_fail(store, "cannot be read");
     }
@@ -137,7 +137,7 @@ static heed_status find(hd_store *store, struct hd_names *names, const char *id,
                         int32_t *number)
 {
     *number = -1;
-    if (bytes > 0 && *id == HD_ERASED_MARK) /* nobody is called what the erased are kept as */
+    if (bytes > 0 && hd_store_is_erased_id(id)) /* nobody is called what the erased are kept as */
         return HEED_OK;
     HD_TRY(catch_up(store, names));
     *number = hd_map_find(names->map, id, bytes);
@@ -187,6 +187,30 @@ static heed_status id_of(hd_store *store, struct hd_names *names, int32_t number
                        is_users(store, names) ? "user" : "item", number);
     *id = hd_map_text(names->map, number, NULL);
     return HEED_OK;
+}
+
+bool hd_store_is_erased_id(const char *id)
+{
+    return *id == HD_ERASED_MARK;
+}
+
+heed_status hd_store_count_living(hd_store *store, int64_t *users)
+{
+    struct hd_store_changes changes = {0};
+    struct hd_store_counts counts = {0};
+    int64_t erased = store->users.erased;
+    bool own = false;
+
+    HD_TRY(hd_store_begin_reading(store, &own));
+    heed_status status = hd_store_changes(store, &changes);
+    if (status == HEED_OK)
+        status = hd_store_count(store, &counts);
+    if (status == HEED_OK && (erased < 0 || store->users.erasures != changes.users))
+        status = count_erased(store, &erased);
+    hd_store_end_reading(store, own);
+    if (status == HEED_OK)
+        *users = counts.users - erased;
+    return status;
 }
 
 heed_status hd_names_rename_user(hd_store *store, int32_t user, const char *id)

@@ -179,6 +179,10 @@ struct hd_store_counts {
     int64_t timed; /* events with a time of their own */
 };
 HEED_CHECKED heed_status hd_store_count(hd_store *store, struct hd_store_counts *out);
+/* The users but the erased, who keep their numbers, so that hd_store_count() has them too. */
+HEED_CHECKED heed_status hd_store_count_living(hd_store *store, int64_t *users);
+/* Whether this is what the erased are called: nobody's id. */
+bool hd_store_is_erased_id(const char *id);
 
 #define HD_KINDS_ALL UINT32_MAX /* a set of kinds: bit k for kind k */
 

@@ -114,7 +114,7 @@ static void test_nothing_left(void **state)
     assert_status(heed_engine_export_user(w->engine, ID, &text), HEED_E_NOTFOUND);
     assert_status(heed_engine_count(w->engine, &after), HEED_OK);
     assert_int_equal(after.events, before.events - 2);
-    assert_int_equal(after.users, before.users); /* the number stays taken */
+    assert_int_equal(after.users, before.users - 1); /* the number stays taken, by nobody */
     /* Nobody else has lost anything, and the store goes on. */
     r = verified(w, "r3");
     assert_true(r.known && r.events == 12 && r.decisions == 1);
@@ -158,6 +158,39 @@ static void test_tombstone(void **state)
     heed_feed_free(world_feed(w, "\x01" "erased:40", 5));
 }
 
+static int64_t users_of(heed_engine *engine)
+{
+    heed_engine_counts counts;
+
+    assert_status(heed_engine_count(engine, &counts), HEED_OK);
+    return counts.users;
+}
+
+/* Whoever was erased is no user any more, whichever process counts and whatever it knew before. */
+static void test_count(void **state)
+{
+    struct world *w = *state;
+    heed_engine *other = NULL;
+    heed_import_report report;
+
+    fill(w);
+    assert_status(heed_engine_open(w->data, NULL, &other), HEED_OK);
+    int64_t before = users_of(w->engine);
+    assert_int_equal(users_of(other), before);
+    erased(w, ID, true, 2, 2, 2);
+    assert_int_equal(users_of(w->engine), before - 1);
+    assert_int_equal(users_of(other), before - 1);
+    heed_feed_free(world_feed(w, ID, 5));
+    assert_int_equal(users_of(w->engine), before - 1);
+    assert_status(heed_engine_import(w->engine, HEED_IMPORT_INTERACTIONS,
+                                     world_file(w, "one", ID " i1\n"), NULL, &report), HEED_OK);
+    assert_int_equal(report.users, before); /* somebody new of that name */
+    assert_int_equal(users_of(w->engine), before);
+    world_reopen(w);
+    assert_int_equal(users_of(w->engine), before);
+    heed_engine_close(other);
+}
+
 /* Two engines on one folder: one erases, the other does not take the next of that name for him. */
 static void test_other_process(void **state)
 {
@@ -181,7 +214,7 @@ static void test_other_process(void **state)
                                      NULL, &report),
                   HEED_OK);
     assert_int_equal(report.accepted, 1);
-    assert_int_equal(report.users, WORLD_USERS + 2); /* somebody new */
+    assert_int_equal(report.users, WORLD_USERS + 1); /* somebody new in the other's place */
     assert_status(heed_engine_export_user(other, ID, &text), HEED_OK);
     assert_string_equal(text->text,
                         "{\"user\":{\"id\":\"" ID "\",\"consent\":{\"learn\":true,"
@@ -412,7 +445,8 @@ static void test_retain_lets_others_write(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_nothing_left), TEST(test_nothing_left_in_pages), TEST(test_tombstone),   TEST(test_other_process),
+        TEST(test_nothing_left), TEST(test_nothing_left_in_pages), TEST(test_tombstone),
+        TEST(test_count), TEST(test_other_process),
         TEST(test_names_follow), TEST(test_verify_finds), TEST(test_arguments),
         TEST(test_export_user),  TEST(test_retain),      TEST(test_retain_batches),
         TEST(test_retain_lets_others_write),
