@@ -158,6 +158,41 @@ static void test_tombstone(void **state)
     heed_feed_free(world_feed(w, "\x01" "erased:40", 5));
 }
 
+static void assert_not_suggested(heed_engine *engine, const char *asked, const char *words)
+{
+    heed_explanation *none = NULL;
+
+    assert_status(heed_engine_explain(engine, asked, "i1", NULL, &none), HEED_E_NOTFOUND);
+    assert_says("there is no user");
+    if (strstr(heed_error_message(), words))
+        fail_msg("suggested: %s", heed_error_message());
+}
+
+/* A slip away from an erased user's id, or from what stands in its place, nobody is named who was erased; also
+ * where another process has erased, and whoever came since is. */
+static void test_not_suggested(void **state)
+{
+    struct world *w = *state;
+    heed_engine *other = NULL;
+    heed_explanation *none = NULL;
+
+    fill(w);
+    assert_status(heed_engine_open(w->data, NULL, &other), HEED_OK);
+    assert_status(heed_engine_explain(other, "zebra-7430", "i1", NULL, &none), HEED_E_NOTFOUND);
+    assert_says("among 41; near it: \"" ID "\"");
+    erased(w, ID, true, 2, 2, 2);
+    heed_engine *engine[] = {w->engine, other};
+    for (int i = 0; i < 2; i++) {
+        assert_not_suggested(engine[i], "zebra-7430", "near it");
+        assert_not_suggested(engine[i], "erased:40", "near it");
+        assert_says("among 40");
+    }
+    world_import(w, HEED_IMPORT_INTERACTIONS, "zebra-7432 i1\n");
+    assert_not_suggested(other, "zebra-7430", ID);
+    assert_says("among 41; near it: \"zebra-7432\"");
+    heed_engine_close(other);
+}
+
 static int64_t users_of(heed_engine *engine)
 {
     heed_engine_counts counts;
@@ -446,7 +481,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_nothing_left), TEST(test_nothing_left_in_pages), TEST(test_tombstone),
-        TEST(test_count), TEST(test_other_process),
+        TEST(test_not_suggested), TEST(test_count), TEST(test_other_process),
         TEST(test_names_follow), TEST(test_verify_finds), TEST(test_arguments),
         TEST(test_export_user),  TEST(test_retain),      TEST(test_retain_batches),
         TEST(test_retain_lets_others_write),
