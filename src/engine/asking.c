@@ -183,6 +183,7 @@ heed_status hd_asking_init(struct hd_asking *asking, heed_engine *engine, const 
                            const struct hd_asking_opts *opts, hd_arena *arena)
 {
     struct hd_asking a = {.user = -1, .trouble = ""};
+    struct hd_kept *gone = NULL;
 
     a.now = opts->at ? opts->at : hd_clock_now(&engine->clock);
     pthread_mutex_lock(&engine->lock);
@@ -198,9 +199,12 @@ heed_status hd_asking_init(struct hd_asking *asking, heed_engine *engine, const 
     }
     if (status == HEED_OK)
         status = read_user(&a, engine, user, opts, arena);
+    if (status == HEED_OK && !engine->kept_fresh)
+        status = hd_engine_forget_erased(engine, &gone);
     a.as_of = engine->kept.forgotten;
     settle_times(&a, engine->model_until);
     hd_engine_unlock(engine);
+    hd_kept_free(gone);
     *asking = a;
     return status;
 }

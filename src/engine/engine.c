@@ -77,7 +77,7 @@ heed_status heed_engine_open(const char *folder, const heed_engine_opts *opts, h
     pthread_mutex_init(&engine->write_lock, NULL);
     pthread_mutex_init(&engine->refresh_lock, NULL);
     engine->decisions = -1;
-    engine->items_changes = engine->silent_changes = -1;
+    engine->items_changes = engine->silent_changes = engine->kept_changes = -1;
     engine->threads = opts->threads;
     engine->kept.most = opts->memory_bytes ? opts->memory_bytes : MEMORY_BYTES_DEFAULT;
     engine->discreet = opts->discreet;

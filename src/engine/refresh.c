@@ -188,12 +188,25 @@ static heed_status refresh_rows(heed_engine *engine)
     return status;
 }
 
+static heed_status refresh_kept(heed_engine *engine)
+{
+    struct hd_kept *gone = NULL;
+
+    pthread_mutex_lock(&engine->lock);
+    heed_status status = hd_engine_forget_erased(engine, &gone);
+    pthread_mutex_unlock(&engine->lock);
+    hd_kept_free(gone);
+    return status;
+}
+
 heed_status heed_engine_refresh(heed_engine *engine)
 {
     pthread_mutex_lock(&engine->refresh_lock);
     heed_status status = hd_model_refresh(engine);
     if (status == HEED_OK)
         status = refresh_rows(engine);
+    if (status == HEED_OK)
+        status = refresh_kept(engine);
     if (status == HEED_OK)
         engine->kept_fresh = true;
     pthread_mutex_unlock(&engine->refresh_lock);

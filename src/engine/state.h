@@ -123,7 +123,8 @@ struct heed_engine {
     struct hd_model *model; /* of the file that model_stat describes */
     struct stat model_stat;
     struct hd_table *table; /* the last that was made, or NULL */
-    struct hd_kept_all kept; /* what the model has worked out of readers */
+    struct hd_kept_all kept; /* what the model has worked out of readers, none of whom was erased: */
+    int64_t kept_changes, kept_erased; /* as of this state of the users, with so many erased */
     heed_time
         model_until; /* of the latest event it learned from, at the version below; 0: unknown */
     uint64_t model_until_version;
@@ -230,6 +231,9 @@ HEED_CHECKED heed_status hd_model_validate(struct hd_model *model, const struct 
 
 /* A user was erased: what is kept at hand of them goes now. */
 void hd_engine_forget_user(heed_engine *engine, int32_t user);
+/* The same of those whom another process has erased. Under the lock; what has gone comes out as a list, for
+ * hd_kept_free() without it. */
+HEED_CHECKED heed_status hd_engine_forget_erased(heed_engine *engine, struct hd_kept **gone);
 
 /* Events on the same item that follow each other directly are one visit (a view, then a click on
  * what was viewed); it has the time of its first event. In place; returns how many are left. time

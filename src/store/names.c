@@ -32,7 +32,7 @@ static bool is_users(const hd_store *store, const struct hd_names *names)
     return names == &store->users;
 }
 
-static heed_status count_erased(hd_store *store, int64_t *count)
+static heed_status count_rows_erased(hd_store *store, int64_t *count)
 {
     sqlite3_stmt *s = NULL;
 
@@ -72,7 +72,7 @@ static heed_status forget_erased(hd_store *store, struct hd_names *names)
     HD_TRY(hd_store_changes(store, &changes));
     if (names->erasures == changes.users)
         return HEED_OK;
-    HD_TRY(count_erased(store, &count));
+    HD_TRY(count_rows_erased(store, &count));
     if (count != names->erased)
         HD_TRY(rename_erased(store, names));
     names->erased = count;
@@ -194,19 +194,27 @@ bool hd_store_is_erased_id(const char *id)
     return *id == HD_ERASED_MARK;
 }
 
-heed_status hd_store_count_living(hd_store *store, int64_t *users)
+heed_status hd_store_count_erased(hd_store *store, int64_t *erased)
 {
     struct hd_store_changes changes = {0};
+
+    HD_TRY(hd_store_changes(store, &changes));
+    if (store->users.erased < 0 || store->users.erasures != changes.users)
+        return count_rows_erased(store, erased);
+    *erased = store->users.erased;
+    return HEED_OK;
+}
+
+heed_status hd_store_count_living(hd_store *store, int64_t *users)
+{
     struct hd_store_counts counts = {0};
-    int64_t erased = store->users.erased;
+    int64_t erased = 0;
     bool own = false;
 
     HD_TRY(hd_store_begin_reading(store, &own));
-    heed_status status = hd_store_changes(store, &changes);
+    heed_status status = hd_store_count(store, &counts);
     if (status == HEED_OK)
-        status = hd_store_count(store, &counts);
-    if (status == HEED_OK && (erased < 0 || store->users.erasures != changes.users))
-        status = count_erased(store, &erased);
+        status = hd_store_count_erased(store, &erased);
     hd_store_end_reading(store, own);
     if (status == HEED_OK)
         *users = counts.users - erased;

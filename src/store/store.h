@@ -179,7 +179,9 @@ struct hd_store_counts {
     int64_t timed; /* events with a time of their own */
 };
 HEED_CHECKED heed_status hd_store_count(hd_store *store, struct hd_store_counts *out);
-/* The users but the erased, who keep their numbers, so that hd_store_count() has them too. */
+/* The erased keep their numbers, so hd_store_count() has them too: how many they are, and the users but
+ * them. Nobody who was erased comes back, so as long as there are as many, they are the same. */
+HEED_CHECKED heed_status hd_store_count_erased(hd_store *store, int64_t *erased);
 HEED_CHECKED heed_status hd_store_count_living(hd_store *store, int64_t *users);
 /* Whether this is what the erased are called: nobody's id. */
 bool hd_store_is_erased_id(const char *id);

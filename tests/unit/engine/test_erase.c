@@ -193,6 +193,48 @@ static void test_not_suggested(void **state)
     heed_engine_close(other);
 }
 
+static void erased_by_another(struct world *w, const char *user)
+{
+    heed_engine *other = NULL;
+
+    assert_status(heed_engine_open(w->data, NULL, &other), HEED_OK);
+    assert_status(heed_engine_erase(other, user, NULL), HEED_OK);
+    heed_engine_close(other);
+}
+
+/* What the model has worked out of a reader does not outlive an erasure by another process, nor does what a
+ * question has in hand meanwhile; nobody else's goes with it. */
+static void test_kept_elsewhere(void **state)
+{
+    struct world *w = *state;
+    heed_engine *e = w->engine;
+
+    world_fill(w);
+    world_train(w);
+    for (int u = 3; u < 8; u++)
+        heed_feed_free(world_feed(w, (const char *[]){"r3", "r4", "r5", "r6", "r7"}[u - 3], 5));
+    assert_int_equal(e->kept.count, 5);
+    erased_by_another(w, "r4");
+    heed_feed_free(world_feed(w, "r3", 5)); /* nobody refreshes: the next question notices */
+    assert_int_equal(e->kept.count, 4);
+    assert_status(heed_engine_refresh(e), HEED_OK);
+    assert_int_equal(e->kept.count, 4);
+    struct hd_kept *held = hd_kept_take(&e->kept, e->model, 6, e->kept.forgotten);
+    assert_non_null(held);
+    erased_by_another(w, "r5");
+    erased_by_another(w, "r6");
+    assert_status(heed_engine_refresh(e), HEED_OK);
+    assert_int_equal(e->kept.count, 2);
+    assert_ptr_equal(hd_kept_put(&e->kept, held), held); /* comes out again */
+    hd_kept_free(held);
+    int64_t forgotten = e->kept.forgotten;
+    heed_ingest piece = {.what = HEED_RECORD_USER, .text = "{\"id\":\"r9\",\"consent\":{\"learn\":false}}"};
+    piece.bytes = strlen(piece.text);
+    assert_status(heed_engine_ingest(e, &piece, 1), HEED_OK); /* a consent is no erasure */
+    assert_status(heed_engine_refresh(e), HEED_OK);
+    assert_true(e->kept.count == 2 && e->kept.forgotten == forgotten);
+}
+
 static int64_t users_of(heed_engine *engine)
 {
     heed_engine_counts counts;
@@ -481,7 +523,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_nothing_left), TEST(test_nothing_left_in_pages), TEST(test_tombstone),
-        TEST(test_not_suggested), TEST(test_count), TEST(test_other_process),
+        TEST(test_kept_elsewhere), TEST(test_not_suggested), TEST(test_count), TEST(test_other_process),
         TEST(test_names_follow), TEST(test_verify_finds), TEST(test_arguments),
         TEST(test_export_user),  TEST(test_retain),      TEST(test_retain_batches),
         TEST(test_retain_lets_others_write),
