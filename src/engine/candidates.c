@@ -234,24 +234,26 @@ static const char *why_not_the_model(const struct hd_feeding *f)
     return a->model ? "this reader has no visits that the model knows" : a->trouble;
 }
 
-static heed_status by_popularity(struct hd_feeding *f, int64_t want, bool trending)
+static heed_status by_popularity(struct hd_feeding *f, int64_t want)
 {
     int64_t items = f->asking.items->catalogue.items;
+    const struct hd_popular *popular = f->popular;
+    bool asked = f->request->kind == HEED_FEED_TRENDING, trending = asked && popular->latest != 0;
     float *score = hd_arena_alloc(f->desk, (size_t)items, sizeof *score);
     static const char instead[] = "what all readers look at, recent events counting more";
 
     if (!score)
         return hd_fail(HEED_E_NOMEM, "feed: no memory for %" PRId64 " items", items);
     for (int64_t i = 0; i < items; i++)
-        score[i] = i >= f->popular->items ? 0
-                   : trending             ? f->popular->trending[i]
-                                          : f->popular->popular[i];
+        score[i] = i >= popular->items ? 0 : trending ? popular->trending[i] : popular->popular[i];
     f->pool = hd_select_top(score, f->out, items, want, f->picks);
     mark_source(f, trending ? HD_SOURCE_TRENDING : HD_SOURCE_POPULAR);
     f->policy = trending ? "trending" : "popular";
     f->diversity = DIVERSITY_POPULAR;
     if (trending)
         return say(f, "what is looked at in the last day more than in the two weeks before it");
+    if (asked)
+        return say(f, "no event has a time, so nothing is known to be trending: %s", instead);
     if (f->request->kind == HEED_FEED_POPULAR)
         return say(f, "%s", instead);
     return say(f, "%s: %s", why_not_the_model(f), instead);
@@ -350,7 +352,7 @@ heed_status hd_feed_candidates(struct hd_feeding *f)
         return by_freshness(f, want);
     HD_TRY(take_popular(f, 0));
     if (f->popular->events > 0)
-        return by_popularity(f, want, f->request->kind == HEED_FEED_TRENDING);
+        return by_popularity(f, want);
     return by_freshness(f, want);
 }
 

@@ -57,8 +57,9 @@ struct hd_past {
 struct hd_tally {
     bool loaded;
     int64_t items, room;
-    double *slow, *fast; /* items; half-lives in tally.c */
-    heed_time base, latest; /* latest: of all events; 0: none has a time */
+    double *slow, *fast; /* items; of events with a time; half-lives in tally.c */
+    double *untimed;     /* items; how many events have none */
+    heed_time base, first, latest; /* of all events; 0: none has a time */
     heed_time horizon;      /* what is later counts as if it were then */
     int64_t events;         /* counted in */
     int64_t seq;            /* the next event's in the store: what it is up to date with */
@@ -70,7 +71,7 @@ struct hd_popular {
     atomic_int uses;
     int64_t items, events;
     heed_time latest;
-    float *popular;  /* events, an event two weeks older than the latest counting half */
+    float *popular;  /* events, one two weeks older than the latest counting half; tally.c */
     float *trending; /* how far the last day stands above what these two weeks let expect */
     struct hd_pick chart[HD_CHART_ITEMS]; /* the highest of these, best first */
     int64_t chart_count;

@@ -114,7 +114,7 @@ static void say_charts(const struct hd_feeding *f, struct sentence *s, struct hd
     bool counted = pick.item < f->popular->items && f->popular->popular[pick.item] > 0;
 
     if (!counted)
-        add(s, "nobody whose events count has looked at it; it fills the page");
+        add(s, "nothing that still counts was done with it; it fills the page");
     else if (pick.source == HD_SOURCE_POPULAR)
         add(s, "what all readers did with it, recent events counting more, adds up to %.3g events",
             (double)pick.score);

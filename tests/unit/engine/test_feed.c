@@ -348,7 +348,7 @@ static void test_why_lists(void **state)
     }
     heed_feed *feed = ask(w, &request);
     assert_all_why(feed, "popular");
-    assert_why(feed, "late", "nobody whose events count");
+    assert_why(feed, "late", "nothing that still counts");
     snprintf(words, sizeof words, "adds up to %.3g events", find(feed, "i7")->score);
     assert_why(feed, "i7", words);
     heed_feed_free(feed);
@@ -358,7 +358,7 @@ static void test_why_lists(void **state)
     snprintf(words, sizeof words, "by %.3g standard deviations", find(feed, "i7")->score);
     assert_why(feed, "i7", words);
     assert_why(feed, "i8", "not looked at more");
-    assert_why(feed, "late", "nobody whose events count");
+    assert_why(feed, "late", "nothing that still counts");
     heed_feed_free(feed);
     request.kind = HEED_FEED_FRESH;
     feed = ask(w, &request);

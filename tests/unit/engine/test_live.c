@@ -281,7 +281,7 @@ static void test_silent(void **state)
 
 static double score_of(struct world *w, const char *item)
 {
-    heed_feed *feed = world_feed(w, "b", 5);
+    heed_feed *feed = world_feed(w, "b", 50);
     double score = -1;
 
     for (int i = 0; i < feed->count; i++)
@@ -559,6 +559,61 @@ static void test_tally(void **state)
     hd_store_close(store);
 }
 
+static void put_timed(struct world *w, heed_time ts, const char *user, const char *item)
+{
+    char text[160];
+
+    snprintf(text, sizeof text, "{\"ts\":%lld,\"user\":\"%s\",\"item\":\"%s\",\"kind\":\"view\"}",
+             (long long)ts, user, item);
+    put(w, HEED_RECORD_EVENT, text);
+}
+
+static bool near(double a, double b)
+{
+    return fabs(a - b) <= 1e-6 * b;
+}
+
+/* What an event without a time weighs is told by the events, not by which of them came first or who counted
+ * them: as the first with a time, and never less than a sixteenth. */
+static void test_tally_untimed(void **state)
+{
+    struct world *w = *state;
+    const heed_time day = 86400000, first = 1700000000000LL;
+
+    for (int order = 0; order < 3; order++) {
+        char item[3][8], imported[64];
+        for (int i = 0; i < 3; i++) /* other items for each order; all of one tally */
+            snprintf(item[i], sizeof item[i], "%c%d", 'x' + i, order);
+        snprintf(imported, sizeof imported, "a%d %s\nb%d %s\n", order, item[0], order, item[0]);
+        if (order == 0) {
+            world_import(w, HEED_IMPORT_INTERACTIONS, imported);
+            assert_true(near(score_of(w, item[0]), 2)); /* none has a time */
+            heed_feed *feed = ask(w, &(heed_feed_request){.kind = HEED_FEED_TRENDING});
+            assert_string_equal(feed->policy, "popular");
+            assert_non_null(strstr(feed->why_policy, "no event has a time"));
+            heed_feed_free(feed);
+        }
+        put_timed(w, first + (order == 1 ? 28 : 14) * day, "u", item[1]);
+        if (order == 1)
+            world_import(w, HEED_IMPORT_INTERACTIONS, imported);
+        put_timed(w, first + (order == 1 ? 14 : 28) * day, "v", item[2]);
+        put_timed(w, first, "w", item[1]);
+        if (order == 2)
+            world_import(w, HEED_IMPORT_INTERACTIONS, imported);
+        for (int again = 0; again < 3; again++) { /* followed; put aside; counted anew */
+            double x = score_of(w, item[0]), y = score_of(w, item[1]), z = score_of(w, item[2]);
+            if (!near(x, 0.5) || !near(y + z, 1.75))
+                fail_msg("order %d, %d: %g, %g, %g", order, again, x, y, z);
+            if (again < 2)
+                world_reopen(w);
+        }
+    }
+    put_timed(w, 5, "old", "x0"); /* of 1970 */
+    assert_true(near(score_of(w, "x0"), 0.125));
+    world_reopen(w);
+    assert_true(near(score_of(w, "x0"), 0.125));
+}
+
 /* ---- many at once */
 
 struct crowd {
@@ -654,7 +709,7 @@ int main(void)
         LIVE(test_consent),      LIVE(test_silent),                LIVE(test_marks),
         LIVE(test_kinds),        LIVE(test_session),               LIVE(test_filter),
         LIVE(test_kept),         LIVE(test_tally),                 LIVE(test_crowd),
-        LIVE(test_far_future),
+        LIVE(test_far_future),   LIVE(test_tally_untimed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
