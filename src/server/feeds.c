@@ -36,7 +36,7 @@ struct asked {
 #define FILTER                                             \
     {"filter", HD_IS_TEXT, AT(filter), .most = HD_FILTER_BYTES_MAX, \
      .help = "which items may be shown: docs/FILTERS.md"}
-#define EXPLAIN {"explain", HD_IS_BOOL, AT(explain), .help = "with the reasons for each item"}
+#define EXPLAIN {"explain", HD_IS_BOOL, AT(explain), .help = "with why each item is there, and reasons"}
 #define PLACEMENT {"placement", HD_IS_ID, AT(placement), .help = "where it will be shown"}
 #define KIND {"kind", HD_IS_CHOICE, AT(kind), .words = HD_FEED_KIND_WORDS, .help = "of list; best"}
 #define ITEM {"item", HD_IS_ID, AT(item), .help = "of kind similar: like which"}
