@@ -354,7 +354,7 @@ typedef struct heed_feed_step {
 
 typedef struct heed_feed {
     const char *decision, *user; /* decision: 32 digits, no two alike; they rise with time */
-    const char *policy; /* "sequence", "popular", "fresh", "empty": which one answered */
+    const char *policy; /* "sequence", "popular", "trending", "fresh", "similar", "empty": which one answered */
     const char *why_policy; /* a sentence: why this policy and not the model */
     int64_t took_us;
     const heed_feed_item *items;
