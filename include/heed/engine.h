@@ -36,7 +36,9 @@ HEED_API HEED_CHECKED heed_status heed_engine_open(const char *folder, const hee
 HEED_API void heed_engine_close(heed_engine *engine);
 
 typedef struct heed_engine_counts {
-    int64_t users, items, events;
+    int64_t users; /* without those who were erased */
+    int64_t items; /* with those that were removed: their events stay */
+    int64_t events;
     bool has_times;       /* some event carries a time of its own, not only an order */
     bool has_model;       /* a sequence model is there */
     int64_t kept_bytes, kept; /* what is kept at hand of users, and of how many */
@@ -296,29 +298,38 @@ typedef struct heed_feed_item {
     const char *source; /* how it came to be a candidate: "model", "popular", "trending", "fresh",
                            "followed", "similar", "explore" */
     double propensity;  /* the probability with which this policy showed this item in this place */
+    /* explain: a sentence on how this item came to stand here, true of it and of whatever policy answered.
+     * Reasons are told beside it where the model has learned something of the item and placed it. */
+    const char *why;
 } heed_feed_item;
 
 /* What kind of list is asked for. */
 typedef enum heed_feed_kind {
     HEED_FEED_BEST,     /* for this reader, by whatever is known */
-    HEED_FEED_POPULAR,  /* what all readers look at, recent events counting more */
-    HEED_FEED_TRENDING, /* what they look at now more than they used to */
+    HEED_FEED_POPULAR,  /* what all readers look at, recent events counting more; as of now alone */
+    HEED_FEED_TRENDING, /* what they look at now more than they used to; as of now alone */
     HEED_FEED_FRESH,    /* the newest */
-    HEED_FEED_SIMILAR,  /* like `item` */
+    HEED_FEED_SIMILAR,  /* like `item`: what the model expects after it alone; where nothing was learned of
+                           it, what shares its tags and author, which may be fewer than n, or none */
     HEED_FEED_KINDS
 } heed_feed_kind;
 
 /* An event of a reader who has no name, or none yet. */
 typedef struct heed_feed_visit {
     const char *item;
-    heed_time ts; /* 0: now */
+    /* 0: not known. Of visits without a time, the reader's own ones too, only the order counts: the model
+     * is told that they were at the time of the next visit that has one, or of the question where none
+     * follows; where none has, that no time has passed. */
+    heed_time ts;
 } heed_feed_visit;
 
 typedef struct heed_feed_request {
     const char *user;
     int n;        /* 1 to 1,000; 0: 10 */
-    heed_time at; /* 0: now; else what happened after it has not happened yet */
-    bool explain; /* with reasons */
+    /* 0: now; else what happened after it has not happened yet. What was popular then is not kept: whom the
+     * model does not serve gets the newest items of then, and popular and trending lists are refused. */
+    heed_time at;
+    bool explain; /* with `why` for each item, and reasons where there are any */
     const char *const *exclude; /* ids of items; unknown ones are passed over */
     int exclude_count;
     bool unrecorded; /* nobody is shown this answer: it is not kept in decisions.ndjson */
@@ -329,7 +340,7 @@ typedef struct heed_feed_request {
     /* What an anonymous reader looked at, oldest first; goes after the user's own events where there
      * is a user too, who may then be NULL. Nothing of it is kept. */
     const heed_feed_visit *session;
-    int session_count;
+    int session_count; /* up to 10,000 */
     /* The probability that one place of the lower half goes to chance, 0 to 1, so that what was never
      * tried is; each item's propensity is in the answer and in the decision. */
     double explore;
@@ -344,7 +355,7 @@ typedef struct heed_feed_step {
 
 typedef struct heed_feed {
     const char *decision, *user; /* decision: 32 digits, no two alike; they rise with time */
-    const char *policy; /* "sequence", "popular", "fresh", "empty": which one answered */
+    const char *policy; /* "sequence", "popular", "trending", "fresh", "similar", "empty": which one answered */
     const char *why_policy; /* a sentence: why this policy and not the model */
     int64_t took_us;
     const heed_feed_item *items;
@@ -359,7 +370,8 @@ typedef struct heed_feed {
  * items are never in it. Of a user who does not consent to a personal feed nothing that was looked at is
  * used, so what was seen may come again; what was turned away or blocked does not. Free it with heed_feed_free().
  * Errors   HEED_E_ARG       no user and no session; n, a count or explore is out of its range; the filter
- *                           cannot be read (the message says at which byte)
+ *                           cannot be read (the message says at which byte); HEED_FEED_POPULAR or
+ *                           HEED_FEED_TRENDING with `at`
  *          HEED_E_NOTFOUND  HEED_FEED_SIMILAR: the item is not known
  */
 HEED_API HEED_CHECKED heed_status heed_engine_feed(heed_engine *engine,

@@ -23,7 +23,7 @@
 #define HD_SPAN_DAYS_MAX 36525                  /* how long anything is kept or waited for: a century */
 #define HD_DWELL_MS_MAX INT64_C(86400000)       /* a day: nobody looks longer at one thing */
 #define HD_FEED_ITEMS_MAX 1000   /* items of one answer: a page, and room to scroll */
-#define HD_SESSION_MAX 10000   /* visits of a session that come with a request; models see fewer */
+#define HD_SESSION_MAX 10000   /* visits of a reader that come with a request: past what any model sees (8,192) */
 #define HD_LIST_MAX 1000         /* records of one page; whoever wants all exports */
 #define HD_LIST_DEFAULT 100
 #define HD_LIST_LOOK_MAX 200000  /* events looked at for a page of some item or kind: a tenth of a second */
@@ -85,7 +85,6 @@
 #define HD_INTAKE_GROUP_BYTES (8 << 20) /* of them together, so that nobody waits long for a neighbour */
 #define HD_ERRORS_LISTED_MAX 100    /* bad records that an answer names; all are counted */
 #define HD_OPTION_TEXTS_MAX 1000    /* times that one option of the command line is given: files say more */
-#define HD_SESSION_VISITS_MAX 1000  /* of an anonymous reader in one request: no model looks further back */
 #define HD_JOBS_WAITING_MAX 16      /* jobs that wait for the one that runs: more is a mistake in a script */
 #define HD_JOBS_KEPT_MAX 100        /* jobs that are remembered, so that memory stays where it was */
 #define HD_REPORTS_WAITING_MAX 16   /* reports that wait for the one that is made: each is a walk over all events */

@@ -38,8 +38,8 @@ static const struct hd_flag feed_flags[] = {
     {"explore", 0, HD_FLAG_NUMBER, AT(explore), "P",
      "the probability that a place of the lower half goes to chance", .fallback = "0"},
     {"at", 0, HD_FLAG_TIME, AT(at), "TIME",
-     "as it would have been then: RFC 3339, or milliseconds since 1970; now where not given"},
-    {"explain", 0, HD_FLAG_SWITCH, AT(explain), NULL, "with the reasons for each item"},
+     "as it would have been then: RFC 3339, or milliseconds since 1970; not for popular, trending"},
+    {"explain", 0, HD_FLAG_SWITCH, AT(explain), NULL, "with why each item is there, and reasons"},
     {0},
 };
 
@@ -75,6 +75,8 @@ static void print_items(const struct hd_cli *cli, const heed_feed *feed, bool ex
                item->sponsored ? "  sponsored" : "");
         for (int r = 0; r < item->reason_count; r++)
             most = fmax(most, fabs(item->reasons[r].contribution));
+        if (explain && (item->reason_count == 0 || strcmp(item->source, "model") != 0))
+            printf("       %s\n", item->why);
         for (int r = 0; explain && r < item->reason_count; r++) {
             printf("       %s", r == 0 ? "for " : "and ");
             hd_print_reason(cli, &item->reasons[r], most, columns - 2);
@@ -89,6 +91,8 @@ static heed_status check_options(const struct feed_options *options, heed_feed_k
         return hd_fail(HEED_E_ARG, "feed: USER is missing, and there is no --session either");
     if (kind == HEED_FEED_SIMILAR && !options->item)
         return hd_fail(HEED_E_ARG, "feed: --item is missing: similar to which?");
+    if (options->at != 0 && (kind == HEED_FEED_POPULAR || kind == HEED_FEED_TRENDING))
+        return hd_fail(HEED_E_ARG, "--at: what was popular or trending at another moment is not kept");
     if (!(options->explore >= 0 && options->explore <= 1))
         return hd_fail(HEED_E_ARG, "--explore: %g is not 0 to 1", options->explore);
     return HEED_OK;

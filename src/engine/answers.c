@@ -54,8 +54,10 @@ static void put_item(struct hd_json_writer *json, const heed_feed_item *item, bo
     hd_json_put_number(json, "score", item->score);
     hd_json_put_text(json, "source", item->source);
     hd_json_put_number(json, "propensity", item->propensity);
-    if (explain)
+    if (explain) {
+        hd_json_put_text(json, "why", item->why);
         put_reasons(json, item->reasons, item->reason_count);
+    }
     hd_json_end(json);
 }
 

@@ -28,7 +28,6 @@ struct reading {
     struct hd_store_history events;
     struct hd_mark_row *mark;
     int64_t marks;
-    bool timed;
 };
 
 static heed_status find_item(const struct reading *r, const char *id, int32_t *item)
@@ -48,8 +47,7 @@ static void add_visit(struct reading *r, int32_t item, heed_time time)
     if (item < 0 || (a->model && item >= a->model->config->items))
         return;
     a->item[a->count] = item;
-    a->time[a->count++] = time;
-    r->timed = r->timed || time != 0;
+    a->when[a->count++] = time;
 }
 
 /* The visits that the model is asked with: the user's own, then the session's. */
@@ -60,8 +58,9 @@ static heed_status keep_visits(struct reading *r)
     size_t room = (size_t)h->count + (size_t)r->opts->session_count;
 
     a->item = hd_arena_alloc(r->arena, room, sizeof *a->item);
+    a->when = hd_arena_alloc(r->arena, room, sizeof *a->when);
     a->time = hd_arena_alloc(r->arena, room, sizeof *a->time);
-    if (!a->item || !a->time)
+    if (!a->item || !a->when || !a->time)
         return hd_fail(HEED_E_NOMEM, "feed: no memory for %zu events", room);
     for (int64_t e = 0; e < h->count; e++)
         if (is_attention(h->kind[e]) && (r->opts->at == 0 || h->time[e] <= r->opts->at))
@@ -70,11 +69,9 @@ static heed_status keep_visits(struct reading *r)
         const heed_feed_visit *visit = &r->opts->session[i];
         int32_t item;
         HD_TRY(find_item(r, visit->item, &item));
-        add_visit(r, item, visit->ts ? visit->ts : a->now);
+        add_visit(r, item, visit->ts);
     }
-    a->count = hd_fold_visits(a->item, a->time, NULL, a->count);
-    if (!r->timed)
-        a->time = NULL;
+    a->count = hd_fold_visits(a->item, a->when, NULL, a->count);
     return HEED_OK;
 }
 
@@ -154,22 +151,39 @@ static heed_status read_user(struct hd_asking *a, heed_engine *engine, const cha
  * changes nothing. */
 #define QUIET_MS_MAX (INT64_C(7) * 86400000)
 
-static heed_time clock_of_model(const struct hd_asking *a, heed_time until)
+static heed_time clock_of_model(const struct hd_asking *a, heed_time until, heed_time latest)
 {
-    heed_time stop;
+    heed_time stop = until + QUIET_MS_MAX;
 
-    if (!a->model || until == 0 || !a->time || a->count == 0)
+    if (!a->model || until == 0 || latest == 0)
         return a->now;
-    stop = until + QUIET_MS_MAX;
-    if (stop < a->time[a->count - 1])
-        stop = a->time[a->count - 1];
+    if (stop < latest)
+        stop = latest;
     return a->now < stop ? a->now : stop;
+}
+
+/* The times that the model sees. Between a visit whose time is not known and one of now lie no fifty
+ * years: where a time is not known, no time is said to have passed (hd_fill_times). */
+static void settle_times(struct hd_asking *a, heed_time until)
+{
+    heed_time latest = 0;
+
+    for (int64_t e = 0; e < a->count; e++)
+        latest = a->when[e] != 0 ? a->when[e] : latest;
+    a->model_now = clock_of_model(a, until, latest);
+    if (latest == 0) {
+        a->time = NULL;
+        return;
+    }
+    memcpy(a->time, a->when, (size_t)a->count * sizeof *a->time);
+    hd_fill_times(a->time, a->count, a->model_now);
 }
 
 heed_status hd_asking_init(struct hd_asking *asking, heed_engine *engine, const char *user,
                            const struct hd_asking_opts *opts, hd_arena *arena)
 {
     struct hd_asking a = {.user = -1, .trouble = ""};
+    struct hd_kept *gone = NULL;
 
     a.now = opts->at ? opts->at : hd_clock_now(&engine->clock);
     pthread_mutex_lock(&engine->lock);
@@ -185,9 +199,12 @@ heed_status hd_asking_init(struct hd_asking *asking, heed_engine *engine, const 
     }
     if (status == HEED_OK)
         status = read_user(&a, engine, user, opts, arena);
+    if (status == HEED_OK && !engine->kept_fresh)
+        status = hd_engine_forget_erased(engine, &gone);
     a.as_of = engine->kept.forgotten;
-    a.model_now = clock_of_model(&a, engine->model_until);
+    settle_times(&a, engine->model_until);
     hd_engine_unlock(engine);
+    hd_kept_free(gone);
     *asking = a;
     return status;
 }

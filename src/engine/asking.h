@@ -20,7 +20,8 @@ struct hd_asking {
      * none of a user who does not want to be shown what they lead to, but for the session's. */
     int64_t count;
     int32_t *item;
-    heed_time *time; /* NULL: only the order is known */
+    heed_time *when; /* as it was given; 0: not known */
+    heed_time *time; /* the same, for the model; NULL: only the order is known */
     /* What must not come back: looked at at any time (with consent), turned away, blocked, or excluded
      * by the request. */
     int64_t away_count;

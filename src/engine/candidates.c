@@ -4,6 +4,7 @@
  *
  *     a reader with visits, and a model ─▶ sequence      no events, but items ─▶ fresh
  *     events, but no such reader or model ─▶ popular     nothing ─▶ empty
+ *     the same, as of another moment ─▶ fresh
  *
  * A trained model looks at every item (models/retrieve.h). Beside its best stand a few that it may
  * underrate, for what a model of the past cannot know: that the reader follows the author or the topic,
@@ -160,6 +161,19 @@ static heed_status score_added(struct hd_feeding *f, int64_t first)
 
 /* ---- policies */
 
+/* The table, and what is kept of this reader where the answer is made of their own visits. */
+static heed_status take_table(struct hd_feeding *f, bool keeps)
+{
+    const struct hd_asking *a = &f->asking;
+
+    pthread_mutex_lock(&f->engine->lock);
+    heed_status status = hd_table_take(f->engine, a->model, a->items, &f->table);
+    if (status == HEED_OK && keeps)
+        f->kept = hd_kept_take(&f->engine->kept, a->model, a->user, a->as_of);
+    pthread_mutex_unlock(&f->engine->lock);
+    return status;
+}
+
 /* The model's best for f->visits. */
 static heed_status retrieve(struct hd_feeding *f, int64_t want)
 {
@@ -171,12 +185,8 @@ static heed_status retrieve(struct hd_feeding *f, int64_t want)
         return hd_fail(HEED_E_NOMEM, "feed: no memory for %" PRId64 " items", want);
     bool keeps = a->user >= 0 && f->request->at == 0 && f->request->session_count == 0 &&
                  f->visits.items == a->item;
-    pthread_mutex_lock(&f->engine->lock);
-    heed_status status = hd_table_take(f->engine, a->model, a->items, &f->table);
-    if (status == HEED_OK && keeps)
-        f->kept = hd_kept_take(&f->engine->kept, a->model, a->user, a->as_of);
-    pthread_mutex_unlock(&f->engine->lock);
-    HD_TRY(status);
+    if (!f->table)
+        HD_TRY(take_table(f, keeps));
     if (keeps && !f->kept)
         HD_TRY(hd_kept_new(a->model, a->user, a->as_of, &f->kept));
     f->visits.state = f->kept ? f->kept->state : NULL;
@@ -213,34 +223,40 @@ static heed_status by_model(struct hd_feeding *f, int64_t want)
                a->count < length ? a->count : length);
 }
 
-static heed_status by_popularity(struct hd_feeding *f, int64_t want, bool trending)
+static const char *why_not_the_model(const struct hd_feeding *f)
 {
     const struct hd_asking *a = &f->asking;
-    int64_t items = a->items->catalogue.items;
+
+    if (!(a->consent & HD_CONSENT_PERSONALISE))
+        return "this reader does not want a personal feed";
+    if (a->user < 0 && f->request->session_count == 0)
+        return "no reader of this name is known";
+    return a->model ? "this reader has no visits that the model knows" : a->trouble;
+}
+
+static heed_status by_popularity(struct hd_feeding *f, int64_t want)
+{
+    int64_t items = f->asking.items->catalogue.items;
+    const struct hd_popular *popular = f->popular;
+    bool asked = f->request->kind == HEED_FEED_TRENDING, trending = asked && popular->latest != 0;
     float *score = hd_arena_alloc(f->desk, (size_t)items, sizeof *score);
     static const char instead[] = "what all readers look at, recent events counting more";
 
     if (!score)
         return hd_fail(HEED_E_NOMEM, "feed: no memory for %" PRId64 " items", items);
     for (int64_t i = 0; i < items; i++)
-        score[i] = i >= f->popular->items ? 0
-                   : trending             ? f->popular->trending[i]
-                                          : f->popular->popular[i];
+        score[i] = i >= popular->items ? 0 : trending ? popular->trending[i] : popular->popular[i];
     f->pool = hd_select_top(score, f->out, items, want, f->picks);
     mark_source(f, trending ? HD_SOURCE_TRENDING : HD_SOURCE_POPULAR);
     f->policy = trending ? "trending" : "popular";
     f->diversity = DIVERSITY_POPULAR;
     if (trending)
         return say(f, "what is looked at in the last day more than in the two weeks before it");
+    if (asked)
+        return say(f, "no event has a time, so nothing is known to be trending: %s", instead);
     if (f->request->kind == HEED_FEED_POPULAR)
         return say(f, "%s", instead);
-    if (!(a->consent & HD_CONSENT_PERSONALISE))
-        return say(f, "this reader does not want a personal feed: %s", instead);
-    if (a->user < 0 && f->request->session_count == 0)
-        return say(f, "no reader of this name is known: %s", instead);
-    if (!a->model)
-        return say(f, "%s: %s", a->trouble, instead);
-    return say(f, "this reader has no visits that the model knows: %s", instead);
+    return say(f, "%s: %s", why_not_the_model(f), instead);
 }
 
 static heed_status by_freshness(struct hd_feeding *f, int64_t want)
@@ -252,45 +268,67 @@ static heed_status by_freshness(struct hd_feeding *f, int64_t want)
     f->policy = "fresh";
     if (f->request->kind == HEED_FEED_FRESH)
         return say(f, "the newest items");
+    if (f->request->at != 0)
+        return say(f, "%s, and what was popular at another moment is not kept: the newest items",
+                   why_not_the_model(f));
     return say(f, "there are no events yet: the newest items");
 }
 
-/* What comes next for somebody who has looked at nothing but this item; of an item that the model does
- * not know, what is about the same. */
-static heed_status by_likeness(struct hd_feeding *f, int64_t want)
+/* What shares tags or the author with the item; what shares nothing is not like it, however few there are. */
+static heed_status by_topics(struct hd_feeding *f, int32_t item, int64_t want)
 {
-    const struct hd_asking *a = &f->asking;
-    const struct hd_catalogue *c = &a->items->catalogue;
-    int32_t *item = hd_arena_alloc(f->desk, 1, sizeof *item);
+    const struct hd_catalogue *c = &f->asking.items->catalogue;
+    float *score = hd_arena_alloc(f->desk, (size_t)c->items, sizeof *score);
+
+    if (!score)
+        return hd_fail(HEED_E_NOMEM, "feed: no memory for %" PRId64 " items", c->items);
+    for (int64_t i = 0; i < c->items; i++)
+        score[i] = (float)hd_topic_similarity(c, item, (int32_t)i);
+    f->pool = hd_select_top(score, f->out, c->items, want, f->picks);
+    while (f->pool > 0 && !(f->picks[f->pool - 1].score > 0))
+        f->pool--;
+    mark_source(f, HD_SOURCE_SIMILAR);
+    if (c->topic_count[item] == 0)
+        return say(f, "nothing was learned of this item, and it has neither tags nor an author");
+    return say(f, "what shares the item's tags and author, most of them first");
+}
+
+static heed_status find_like(struct hd_feeding *f, int32_t *item)
+{
     const char *id = f->request->item;
 
-    if (!item)
-        return hd_fail(HEED_E_NOMEM, "feed: no memory");
     *item = -1;
     pthread_mutex_lock(&f->engine->lock);
     heed_status status = hd_store_find_item(f->engine->store, id, strlen(id), item);
     pthread_mutex_unlock(&f->engine->lock);
     HD_TRY(status);
-    if (*item < 0 || *item >= c->items)
+    if (*item < 0 || *item >= f->asking.items->catalogue.items)
         return hd_fail(HEED_E_NOTFOUND, "feed: there is no such item to be similar to");
+    return HEED_OK;
+}
+
+/* What comes next for somebody who has looked at nothing but this item; of an item that the model does
+ * not know, or has never seen looked at, what is about the same. */
+static heed_status by_likeness(struct hd_feeding *f, int64_t want)
+{
+    const struct hd_asking *a = &f->asking;
+    int32_t *item = hd_arena_alloc(f->desk, 1, sizeof *item);
+
+    if (!item)
+        return hd_fail(HEED_E_NOMEM, "feed: no memory");
+    HD_TRY(find_like(f, item));
+    f->like = *item;
     f->out[*item] = 1;
     f->policy = "similar";
     f->diversity = DIVERSITY_SEQUENCE;
-    if (a->model && *item < a->model->config->items) {
-        f->visits = (struct hd_ask){item, NULL, 1, a->model_now, NULL};
-        HD_TRY(retrieve(f, want));
-        f->visits.count = 0; /* reasons would only say: because of the item itself */
-        mark_source(f, HD_SOURCE_SIMILAR);
-        return say(f, "the model was asked with this item alone");
-    }
-    float *score = hd_arena_alloc(f->desk, (size_t)c->items, sizeof *score);
-    if (!score)
-        return hd_fail(HEED_E_NOMEM, "feed: no memory for %" PRId64 " items", c->items);
-    for (int64_t i = 0; i < c->items; i++)
-        score[i] = (float)hd_topic_similarity(c, *item, (int32_t)i);
-    f->pool = hd_select_top(score, f->out, c->items, want, f->picks);
+    if (a->model)
+        HD_TRY(take_table(f, false));
+    if (!a->model || !hd_retrieval_has_learned(f->table->retrieval, *item))
+        return by_topics(f, *item, want);
+    f->visits = (struct hd_ask){item, NULL, 1, a->model_now, NULL};
+    HD_TRY(retrieve(f, want));
     mark_source(f, HD_SOURCE_SIMILAR);
-    return say(f, "what shares the item's tags and author");
+    return say(f, "the model was asked with this item alone");
 }
 
 heed_status hd_feed_candidates(struct hd_feeding *f)
@@ -307,13 +345,14 @@ heed_status hd_feed_candidates(struct hd_feeding *f)
         return hd_fail(HEED_E_NOMEM, "feed: no memory for %" PRId64 " items", want);
     if (f->request->kind == HEED_FEED_SIMILAR)
         return by_likeness(f, want);
-    if (f->request->kind == HEED_FEED_FRESH)
-        return by_freshness(f, want);
     if (f->request->kind == HEED_FEED_BEST && a->model && a->count > 0)
         return by_model(f, want);
+    /* A chart of another moment would be a walk over all events, a second for each million. */
+    if (f->request->kind == HEED_FEED_FRESH || f->request->at != 0)
+        return by_freshness(f, want);
     HD_TRY(take_popular(f, 0));
     if (f->popular->events > 0)
-        return by_popularity(f, want, f->request->kind == HEED_FEED_TRENDING);
+        return by_popularity(f, want);
     return by_freshness(f, want);
 }
 

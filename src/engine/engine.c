@@ -77,7 +77,7 @@ heed_status heed_engine_open(const char *folder, const heed_engine_opts *opts, h
     pthread_mutex_init(&engine->write_lock, NULL);
     pthread_mutex_init(&engine->refresh_lock, NULL);
     engine->decisions = -1;
-    engine->items_changes = engine->silent_changes = -1;
+    engine->items_changes = engine->silent_changes = engine->kept_changes = -1;
     engine->threads = opts->threads;
     engine->kept.most = opts->memory_bytes ? opts->memory_bytes : MEMORY_BYTES_DEFAULT;
     engine->discreet = opts->discreet;
@@ -157,9 +157,12 @@ heed_status heed_engine_count(heed_engine *engine, heed_engine_counts *out)
 {
     struct hd_store_counts counts;
     struct hd_model *model = NULL;
+    int64_t users = 0;
 
     pthread_mutex_lock(&engine->lock);
     heed_status status = hd_store_count(engine->store, &counts);
+    if (status == HEED_OK)
+        status = hd_store_count_living(engine->store, &users);
     if (status == HEED_OK)
         status = hd_model_take(engine, &model);
     int64_t kept_bytes = engine->kept.bytes, kept = engine->kept.count;
@@ -167,7 +170,7 @@ heed_status heed_engine_count(heed_engine *engine, heed_engine_counts *out)
     if (status == HEED_OK)
         *out = (heed_engine_counts){.kept_bytes = kept_bytes,
                                     .kept = kept,
-                                    .users = counts.users,
+                                    .users = users,
                                     .items = counts.items,
                                     .events = counts.events,
                                     .has_times = counts.timed > 0,

@@ -39,6 +39,7 @@ struct explaining {
     int64_t count;    /* events that the model sees: the latest */
     int32_t *item;    /* count */
     heed_time *time;  /* count, or NULL */
+    const heed_time *when; /* count: as they were given */
     double *gradient; /* count, or NULL */
     float *maps;      /* (layers, heads, count, count), or NULL */
     struct hd_explain_answer answer;
@@ -120,6 +121,7 @@ static heed_status prepare(struct explaining *x)
     x->count = a->count < config->length ? a->count : config->length;
     x->item = a->item + a->count - x->count;
     x->time = a->time ? a->time + a->count - x->count : NULL;
+    x->when = a->when + a->count - x->count;
     x->out = hd_arena_zalloc(x->desk, (size_t)items, 1);
     if (!x->out)
         return hd_fail(HEED_E_NOMEM, "explain: no memory for %" PRId64 " items", items);
@@ -191,7 +193,7 @@ static heed_status name_event(const struct explaining *x, int64_t e, heed_reason
         (heed_reason){.item = hd_arena_strdup(x->arena, c->id[item]),
                       .title = c->title[item] ? hd_arena_strdup(x->arena, c->title[item]) : NULL,
                       .contribution = x->answer.contributions[e],
-                      .when = x->time ? x->time[e] : 0};
+                      .when = x->when[e]};
     if (!reason->item || (c->title[item] && !reason->title))
         return hd_fail(HEED_E_NOMEM, "explain: no memory for %" PRId64 " events", x->count);
     return HEED_OK;

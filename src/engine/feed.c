@@ -15,8 +15,6 @@
 #include <math.h>
 #include <string.h>
 
-#define REASONS_MAX 5 /* of one item: what a reader can take in */
-
 /* What the caller gets: the public part first, and the arena that holds it. */
 struct feed_answer {
     heed_feed feed;
@@ -30,6 +28,8 @@ static heed_status check_request(const heed_feed_request *r)
         return hd_fail(HEED_E_ARG, "feed: no user was given");
     if ((unsigned)r->kind >= HEED_FEED_KINDS)
         return hd_fail(HEED_E_ARG, "feed: there is no kind %d", (int)r->kind);
+    if (r->at != 0 && (r->kind == HEED_FEED_POPULAR || r->kind == HEED_FEED_TRENDING))
+        return hd_fail(HEED_E_ARG, "feed: at: what was popular or trending at another moment is not kept");
     if (r->kind == HEED_FEED_SIMILAR && (!r->item || !*r->item))
         return hd_fail(HEED_E_ARG, "feed: similar to which item?");
     if (r->n < 0 || r->n > HD_FEED_ITEMS_MAX)
@@ -137,45 +137,6 @@ static heed_status explore(struct hd_feeding *f)
     return HEED_OK;
 }
 
-/* The strongest events that spoke for the item. What spoke against it is no reason to show it;
- * heed_engine_explain() tells of both. */
-static heed_status give_reasons(struct hd_feeding *f, heed_feed_item *item, int32_t target)
-{
-    const struct hd_ask *a = &f->visits;
-    const struct hd_catalogue *c = &f->asking.items->catalogue;
-    double *contribution = hd_arena_alloc(f->desk, (size_t)a->count, sizeof *contribution);
-    heed_reason *reason = hd_arena_zalloc(f->arena, REASONS_MAX, sizeof *reason);
-    int count = 0;
-
-    if (!contribution || !reason)
-        return hd_fail(HEED_E_NOMEM, "feed: no memory for reasons");
-    HD_TRY(hd_sequence_attribute(f->seat->reader, a->items, a->times, a->count, a->now, target,
-                                 contribution, NULL));
-    for (int64_t e = a->count - 1; e >= 0; e--) {
-        double own = contribution[e];
-        if (!(own > 0) || (count == REASONS_MAX && own <= reason[count - 1].contribution))
-            continue;
-        int at = count < REASONS_MAX ? count++ : count - 1;
-        for (; at > 0 && own > reason[at - 1].contribution; at--)
-            reason[at] = reason[at - 1];
-        reason[at] = (heed_reason){.item = c->id[a->items[e]],
-                                   .title = c->title[a->items[e]],
-                                   .contribution = own,
-                                   .when = a->times ? a->times[e] : 0};
-    }
-    /* The catalogue may be gone before the answer is. */
-    for (int i = 0; i < count; i++) {
-        reason[i].item = hd_arena_strdup(f->arena, reason[i].item);
-        if (reason[i].title)
-            reason[i].title = hd_arena_strdup(f->arena, reason[i].title);
-        if (!reason[i].item)
-            return hd_fail(HEED_E_NOMEM, "feed: no memory for reasons");
-    }
-    item->reasons = reason;
-    item->reason_count = count;
-    return HEED_OK;
-}
-
 static heed_status write_page(struct hd_feeding *f)
 {
     const struct hd_catalogue *c = &f->asking.items->catalogue;
@@ -201,9 +162,8 @@ static heed_status write_page(struct hd_feeding *f)
             item->title = hd_arena_strdup(arena, c->title[pick.item]);
         if (!item->item || (c->title[pick.item] && !item->title))
             return hd_fail(HEED_E_NOMEM, "feed: no memory for %" PRId64 " items", f->count);
-        if (f->request->explain && f->visits.count > 0 && f->seat &&
-            pick.item < f->asking.model->config->items)
-            HD_TRY(give_reasons(f, item, pick.item));
+        if (f->request->explain)
+            HD_TRY(hd_feed_why(f, pick, item));
     }
     f->feed->items = page;
     f->feed->count = (int)f->count;
@@ -278,7 +238,7 @@ static heed_status run_steps(struct hd_feeding *f, int64_t began_ns)
 heed_status heed_engine_feed(heed_engine *engine, const heed_feed_request *request, heed_feed **out)
 {
     int64_t began_ns = hd_monotonic_ns();
-    struct hd_feeding f = {.engine = engine, .request = request};
+    struct hd_feeding f = {.engine = engine, .request = request, .like = -1};
     struct feed_answer *answer;
 
     HD_TRY(check_request(request));

@@ -24,11 +24,12 @@ struct hd_feeding {
     /* candidates */
     const char *policy, *why;
     double diversity;
+    int32_t like;          /* similar: to which item; else -1 */
     struct hd_pick *picks; /* pool, best first */
     int64_t pool;
-    struct hd_ask visits; /* what the model was asked with; count 0: it was not asked */
+    struct hd_ask visits; /* what the model was asked with */
     float log_mass;       /* of all probabilities it gave: scores are after it */
-    struct hd_seat *seat;
+    struct hd_seat *seat; /* NULL: the model was not asked */
     struct hd_table *table;
     struct hd_kept *kept; /* what is kept of this reader, while it is asked with; or NULL */
     struct hd_popular *popular;
@@ -40,5 +41,9 @@ struct hd_feeding {
 /* Which policy answers, and its candidates. */
 HEED_CHECKED heed_status hd_feed_candidates(struct hd_feeding *f);
 void hd_feed_candidates_clear(struct hd_feeding *f);
+
+/* Why the pick stands in the page: the item's sentence and reasons. */
+HEED_CHECKED heed_status hd_feed_why(struct hd_feeding *f, struct hd_pick pick,
+                                     heed_feed_item *item);
 
 #endif

@@ -333,6 +333,8 @@ heed_status hd_import(hd_store *store, heed_import_kind kind, const char *path,
         status = import_files(&im, kind, path);
     if (status == HEED_OK)
         status = hd_store_count(store, &counts);
+    if (status == HEED_OK)
+        status = hd_store_count_living(store, &report.users);
     hd_store_unlock(store);
     hd_json_clear(&im.put.tags);
     hd_json_reader_free(im.json);
@@ -340,7 +342,6 @@ heed_status hd_import(hd_store *store, heed_import_kind kind, const char *path,
     hd_free(im.nth);
     HD_TRY(status);
 
-    report.users = counts.users;
     report.items = counts.items;
     report.seconds = (double)(hd_monotonic_ns() - started) / 1e9;
     if (report.seconds > 0)

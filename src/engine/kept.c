@@ -152,19 +152,32 @@ struct hd_kept *hd_kept_put(struct hd_kept_all *all, struct hd_kept *k)
     return out;
 }
 
-struct hd_kept *hd_kept_forget(struct hd_kept_all *all, int32_t user)
+struct hd_kept *hd_kept_forget_those(struct hd_kept_all *all, bool (*is)(void *context, int32_t user),
+                                     void *context)
 {
     struct hd_kept *out = NULL;
 
     all->forgotten++;
     for (struct hd_kept *k = all->oldest, *newer; k; k = newer) {
         newer = k->newer;
-        if (user < 0 || k->user == user) {
+        if (is(context, k->user)) {
             unlink_kept(all, k);
             push(&out, k);
         }
     }
     return out;
+}
+
+static bool is_this(void *context, int32_t user)
+{
+    const int32_t *whom = context;
+
+    return *whom < 0 || user == *whom;
+}
+
+struct hd_kept *hd_kept_forget(struct hd_kept_all *all, int32_t user)
+{
+    return hd_kept_forget_those(all, is_this, &user);
 }
 
 void hd_kept_clear(struct hd_kept_all *all)

@@ -47,6 +47,9 @@ void hd_kept_free(struct hd_kept *list); /* NULL is fine */
 struct hd_kept *hd_kept_limit(struct hd_kept_all *all, int64_t most);
 /* Of this user, or of all (-1): out, as a list. */
 struct hd_kept *hd_kept_forget(struct hd_kept_all *all, int32_t user);
+/* Of the users of whom `is` says so: out, as a list. */
+struct hd_kept *hd_kept_forget_those(struct hd_kept_all *all, bool (*is)(void *context, int32_t user),
+                                     void *context);
 void hd_kept_clear(struct hd_kept_all *all);
 
 #endif

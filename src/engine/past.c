@@ -23,6 +23,12 @@ int64_t hd_fold_visits(int32_t *item, heed_time *time, uint8_t *kind, int64_t co
     return kept;
 }
 
+void hd_fill_times(heed_time *time, int64_t count, heed_time end)
+{
+    for (int64_t e = count - 1; e >= 0; e--)
+        end = time[e] = time[e] != 0 ? time[e] : end;
+}
+
 /* Folds each user's events and closes the gaps that this leaves. */
 static void fold_all(struct hd_store_histories *raw)
 {
@@ -31,6 +37,7 @@ static void fold_all(struct hd_store_histories *raw)
     for (int64_t u = 0; u < raw->users; u++) {
         int64_t first = raw->offset[u], count = raw->offset[u + 1] - first;
         count = hd_fold_visits(raw->item + first, raw->time + first, NULL, count);
+        hd_fill_times(raw->time + first, count, 0);
         raw->offset[u] = kept;
         for (int64_t e = 0; e < count; e++, kept++) {
             raw->item[kept] = raw->item[first + e];

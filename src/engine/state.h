@@ -57,8 +57,9 @@ struct hd_past {
 struct hd_tally {
     bool loaded;
     int64_t items, room;
-    double *slow, *fast; /* items; half-lives in tally.c */
-    heed_time base, latest; /* latest: of all events; 0: none has a time */
+    double *slow, *fast; /* items; of events with a time; half-lives in tally.c */
+    double *untimed;     /* items; how many events have none */
+    heed_time base, first, latest; /* of all events; 0: none has a time */
     heed_time horizon;      /* what is later counts as if it were then */
     int64_t events;         /* counted in */
     int64_t seq;            /* the next event's in the store: what it is up to date with */
@@ -70,7 +71,7 @@ struct hd_popular {
     atomic_int uses;
     int64_t items, events;
     heed_time latest;
-    float *popular;  /* events, an event two weeks older than the latest counting half */
+    float *popular;  /* events, one two weeks older than the latest counting half; tally.c */
     float *trending; /* how far the last day stands above what these two weeks let expect */
     struct hd_pick chart[HD_CHART_ITEMS]; /* the highest of these, best first */
     int64_t chart_count;
@@ -117,10 +118,14 @@ struct heed_engine {
     int64_t popular_seq, popular_ns;
     int32_t *silent; /* users who do not want to be learned from, rising; as of silent_changes */
     int64_t silents, silent_changes;
+    bool silent_stale;     /* they are others by now, so each user is asked for */
+    int32_t silent_asked;  /* who was asked for last, or -1, and what it was */
+    bool silent_answer;
     struct hd_model *model; /* of the file that model_stat describes */
     struct stat model_stat;
     struct hd_table *table; /* the last that was made, or NULL */
-    struct hd_kept_all kept; /* what the model has worked out of readers */
+    struct hd_kept_all kept; /* what the model has worked out of readers, none of whom was erased: */
+    int64_t kept_changes, kept_erased; /* as of this state of the users, with so many erased */
     heed_time
         model_until; /* of the latest event it learned from, at the version below; 0: unknown */
     uint64_t model_until_version;
@@ -140,9 +145,9 @@ char *hd_engine_path(const heed_engine *engine, const char *name);
 
 /* The store that is written to; under the write lock. */
 HEED_CHECKED heed_status hd_engine_writer(heed_engine *engine, hd_store **writer);
-/* Whether the user does not want to be learned from, as of the last hd_engine_learn_silent(). Both
- * under the lock. */
-bool hd_engine_is_silent(const heed_engine *engine, int32_t user);
+/* Whether the user does not want to be learned from, as of the last hd_engine_learn_silent(). Both under
+ * the lock. Where that cannot be read the answer is yes, and the tally is not loaded any more. */
+bool hd_engine_is_silent(heed_engine *engine, int32_t user);
 HEED_CHECKED heed_status hd_engine_learn_silent(heed_engine *engine);
 
 /* Puts the tally aside where somebody kept it up. At closing time: a failure costs a walk, no more. */
@@ -227,10 +232,17 @@ HEED_CHECKED heed_status hd_model_validate(struct hd_model *model, const struct 
 
 /* A user was erased: what is kept at hand of them goes now. */
 void hd_engine_forget_user(heed_engine *engine, int32_t user);
+/* The same of those whom another process has erased. Under the lock; what has gone comes out as a list, for
+ * hd_kept_free() without it. */
+HEED_CHECKED heed_status hd_engine_forget_erased(heed_engine *engine, struct hd_kept **gone);
 
 /* Events on the same item that follow each other directly are one visit (a view, then a click on
  * what was viewed); it has the time of its first event. In place; returns how many are left. time
  * and kind may be NULL. */
 int64_t hd_fold_visits(int32_t *item, heed_time *time, uint8_t *kind, int64_t count);
+/* Oldest first: what has no time (0) gets that of the next that has one, and `end` after the last of
+ * these. A model's time bias speaks of spans, and from 0 to today it would be one of fifty years, which
+ * nobody has lived through; so it is told of no span instead, as where all times are unknown. */
+void hd_fill_times(heed_time *time, int64_t count, heed_time end);
 
 #endif

@@ -48,24 +48,38 @@ static bool contains(const char *text, const char *words)
     return false;
 }
 
+/* Ids near this one, but of nobody who was erased: neither what is kept in their place, nor, where another
+ * process has erased them, what they were called. So the names are brought up to date first. */
+static heed_status find_near(hd_store *store, const char *id, struct nearest *n)
+{
+    struct hd_store_counts counts;
+    const char *other;
+    int32_t number;
+
+    HD_TRY(hd_store_find_user(store, id, strlen(id), &number));
+    HD_TRY(hd_store_count(store, &counts));
+    for (int64_t u = 0; u < counts.users && u < NAMES_MAX; u++) {
+        HD_TRY(hd_store_user_id(store, (int32_t)u, &other));
+        int slips = hd_store_is_erased_id(other) ? HD_SLIPS_MAX + 1 : hd_slips(id, other);
+        if (slips <= HD_SLIPS_MAX)
+            keep(n, u, slips);
+    }
+    return HEED_OK;
+}
+
 heed_status hd_fail_no_user(heed_engine *engine, const char *subject, const char *id)
 {
-    struct hd_store_counts counts = {0};
     struct nearest n = {0};
     char text[HD_ERROR_BYTES_MAX] = "";
     size_t used = 0;
+    int64_t users = 0;
 
     if (engine->discreet)
         return hd_fail(HEED_E_NOTFOUND, "%s: there is no such user", subject);
     pthread_mutex_lock(&engine->lock);
-    heed_status status = hd_store_count(engine->store, &counts);
-    for (int64_t u = 0; status == HEED_OK && u < counts.users && u < NAMES_MAX; u++) {
-        const char *other;
-        status = hd_store_user_id(engine->store, (int32_t)u, &other);
-        int slips = status == HEED_OK ? hd_slips(id, other) : HD_SLIPS_MAX + 1;
-        if (slips <= HD_SLIPS_MAX)
-            keep(&n, u, slips);
-    }
+    heed_status status = find_near(engine->store, id, &n);
+    if (status == HEED_OK)
+        status = hd_store_count_living(engine->store, &users);
     for (int i = 0; i < n.count && status == HEED_OK && used < sizeof text; i++) {
         const char *other;
         status = hd_store_user_id(engine->store, (int32_t)n.number[i], &other);
@@ -77,7 +91,7 @@ heed_status hd_fail_no_user(heed_engine *engine, const char *subject, const char
     if (status != HEED_OK)
         return status;
     return hd_fail(HEED_E_NOTFOUND, "%s: there is no user \"%.80s\" among %" PRId64 "%s", subject,
-                   id, counts.users, text);
+                   id, users, text);
 }
 
 heed_status hd_fail_no_item(const struct hd_catalogue *c, const char *subject, const char *id)

@@ -8,11 +8,19 @@
  * not from now: the order is the same, and a store that has been quiet for years does not fade to
  * nothing.
  *
- *     popular   P = sum over events of 2^(-age / 14 days)
- *     trending  (F - E) / sqrt(E + 1),  F = sum of 2^(-age / 1 day),  E = P / 14
+ *     S = sum over events with a time of 2^(-age / 14 days),  F = sum of 2^(-age / 1 day),  E = S / 14
+ *     N = number of events without a time,  a = age of the first event with one, 8 weeks at the most
+ *
+ *     popular   S + N 2^(-a / 14 days)
+ *     trending  (F - E) / sqrt(E + 1)
  *
  * E is what F would be if the last day were like the two weeks before it, and sqrt(E) what chance
- * alone would move it by (Poisson), so trending is a number of standard deviations. */
+ * alone would move it by (Poisson), so trending is a number of standard deviations. Of an event without a
+ * time only is known that it stands before those with one (store.h), so it counts as if it were of the first of
+ * them: all alike as long as there is none, and fading from then on; down to a sixteenth, so that one event of
+ * 1970 does not make nothing of all that was imported without times. When it was, and so whether it moves
+ * anything today, is not known, and trending leaves it out. All of this depends on the events alone, in
+ * whatever order they came in and whenever they were counted. */
 #include "acquire/event.h"
 #include "allocate/feed.h"
 #include "base/time.h"
@@ -25,10 +33,12 @@
 #define DAY_MS 86400000.0
 #define SLOW_MS (14 * DAY_MS)
 #define FAST_MS DAY_MS
+#define UNTIMED_MS_MAX (4 * SLOW_MS)
 #define BASE_HALF_LIVES 256 /* of FAST_MS, after which the base moves: 2^256 is far from overflow */
-#define RECOUNT_EVENTS_FEW 50000 /* ten milliseconds */
+#define RECOUNT_FEW 50000 /* events and silent users: ten milliseconds */
 #define SUMMARY_SLOW "popular"
 #define SUMMARY_FAST "trending"
+#define SUMMARY_UNTIMED "untimed"
 
 static heed_status tally_room(struct hd_tally *t, int64_t items)
 {
@@ -38,12 +48,14 @@ static heed_status tally_room(struct hd_tally *t, int64_t items)
         t->slow = slow ? slow : t->slow;
         double *fast = slow ? hd_resize(t->fast, (size_t)room, sizeof *fast) : NULL;
         t->fast = fast ? fast : t->fast;
-        if (!fast)
+        double *untimed = fast ? hd_resize(t->untimed, (size_t)room, sizeof *untimed) : NULL;
+        t->untimed = untimed ? untimed : t->untimed;
+        if (!untimed)
             return hd_fail(HEED_E_NOMEM, "popular: no memory for %" PRId64 " items", room);
         t->room = room;
     }
     for (; t->items < items; t->items++)
-        t->slow[t->items] = t->fast[t->items] = 0;
+        t->slow[t->items] = t->fast[t->items] = t->untimed[t->items] = 0;
     return HEED_OK;
 }
 
@@ -63,42 +75,72 @@ heed_status hd_tally_add(struct hd_tally *t, int32_t item, heed_time ts)
     if (ts > t->horizon)
         ts = t->horizon; /* a clock that is years ahead would make all others' events old */
     HD_TRY(tally_room(t, (int64_t)item + 1));
-    if (ts != 0 && t->base == 0)
-        t->base = ts;
+    t->events++;
+    if (ts == 0) {
+        t->untimed[item]++;
+        return HEED_OK;
+    }
+    if (t->base == 0)
+        t->base = t->first = t->latest = ts;
     if ((double)(ts - t->base) > BASE_HALF_LIVES * FAST_MS)
         move_base(t, ts);
-    double since = ts != 0 ? (double)(ts - t->base) : 0;
-    t->slow[item] += exp2(since / SLOW_MS);
-    t->fast[item] += exp2(since / FAST_MS);
+    t->slow[item] += exp2((double)(ts - t->base) / SLOW_MS);
+    t->fast[item] += exp2((double)(ts - t->base) / FAST_MS);
+    t->first = ts < t->first ? ts : t->first;
     t->latest = ts > t->latest ? ts : t->latest;
-    t->events++;
     return HEED_OK;
 }
 
-/* ---- to and from the store. A summary is: events, latest, then a number an item. */
+/* ---- to and from the store. Three summaries, each: a number, a time, then a number an item. */
+#define SUMMARIES 3
 #define SUMMARY_HEAD 2
+
+struct summary {
+    const char *name;
+    double count; /* of events; 0 in the others */
+    heed_time time;
+    double *value; /* items */
+};
+
+static void describe(const struct hd_tally *t, struct summary out[SUMMARIES])
+{
+    out[0] = (struct summary){SUMMARY_SLOW, (double)t->events, t->latest, t->slow};
+    out[1] = (struct summary){SUMMARY_FAST, (double)t->events, t->latest, t->fast};
+    out[2] = (struct summary){SUMMARY_UNTIMED, 0, t->first, t->untimed};
+}
+
+/* All of one moment, and that is now. Where one is missing an older heed has put the others aside. */
+static bool is_whole(const struct hd_summary_row row[SUMMARIES], int64_t seq)
+{
+    for (int i = 0; i < SUMMARIES; i++)
+        if (row[i].count < SUMMARY_HEAD || row[i].count != row[0].count || row[i].seq != seq ||
+            row[i].at != row[0].at)
+            return false;
+    return true;
+}
 
 static heed_status read_summaries(hd_store *store, hd_arena *arena, struct hd_tally *t, bool *fresh)
 {
-    struct hd_summary_row slow = {0}, fast = {0};
+    struct hd_summary_row row[SUMMARIES] = {{0}};
+    struct summary summary[SUMMARIES];
     struct hd_store_changes changes;
 
     *fresh = false;
     HD_TRY(hd_store_changes(store, &changes));
-    HD_TRY(hd_store_get_summary(store, SUMMARY_SLOW, arena, &slow));
-    HD_TRY(hd_store_get_summary(store, SUMMARY_FAST, arena, &fast));
-    if (slow.count < SUMMARY_HEAD || slow.count != fast.count || slow.seq != fast.seq ||
-        slow.seq != changes.seq || slow.at != fast.at)
+    describe(t, summary);
+    for (int i = 0; i < SUMMARIES; i++)
+        HD_TRY(hd_store_get_summary(store, summary[i].name, arena, &row[i]));
+    if (!is_whole(row, changes.seq))
         return HEED_OK;
-    HD_TRY(tally_room(t, slow.count - SUMMARY_HEAD));
-    if (t->items > 0) {
-        memcpy(t->slow, slow.value + SUMMARY_HEAD, (size_t)t->items * sizeof *t->slow);
-        memcpy(t->fast, fast.value + SUMMARY_HEAD, (size_t)t->items * sizeof *t->fast);
-    }
-    t->events = (int64_t)slow.value[0];
-    t->latest = (heed_time)slow.value[1];
-    t->base = slow.at;
-    t->seq = t->saved_seq = slow.seq;
+    HD_TRY(tally_room(t, row[0].count - SUMMARY_HEAD));
+    describe(t, summary);
+    for (int i = 0; i < SUMMARIES && t->items > 0; i++)
+        memcpy(summary[i].value, row[i].value + SUMMARY_HEAD, (size_t)t->items * sizeof(double));
+    t->events = (int64_t)row[0].value[0];
+    t->latest = (heed_time)row[0].value[1];
+    t->first = (heed_time)row[2].value[1];
+    t->base = row[0].at;
+    t->seq = t->saved_seq = row[0].seq;
     *fresh = true;
     return HEED_OK;
 }
@@ -132,32 +174,39 @@ void hd_tally_clear(struct hd_tally *t)
 {
     hd_free(t->slow);
     hd_free(t->fast);
+    hd_free(t->untimed);
     *t = (struct hd_tally){0};
+}
+
+static heed_status put_summaries(hd_store *store, const struct hd_tally *t, double *value)
+{
+    struct summary summary[SUMMARIES];
+
+    describe(t, summary);
+    for (int i = 0; i < SUMMARIES; i++) {
+        value[0] = summary[i].count;
+        value[1] = (double)summary[i].time;
+        if (t->items > 0)
+            memcpy(value + SUMMARY_HEAD, summary[i].value, (size_t)t->items * sizeof *value);
+        struct hd_summary_row row = {.name = summary[i].name,
+                                     .seq = t->seq,
+                                     .at = t->base,
+                                     .value = value,
+                                     .count = t->items + SUMMARY_HEAD};
+        HD_TRY(hd_store_put_summary(store, &row));
+    }
+    return HEED_OK;
 }
 
 heed_status hd_tally_save(hd_store *store, struct hd_tally *t)
 {
-    size_t n = (size_t)t->items + SUMMARY_HEAD;
-    double *value = hd_alloc(n, sizeof *value);
+    double *value = hd_alloc((size_t)t->items + SUMMARY_HEAD, sizeof *value);
 
     if (!value)
         return hd_fail(HEED_E_NOMEM, "popular: no memory for %" PRId64 " items", t->items);
-    value[0] = (double)t->events;
-    value[1] = (double)t->latest;
-    struct hd_summary_row row = {
-        .name = SUMMARY_SLOW, .seq = t->seq, .at = t->base, .value = value, .count = (int64_t)n};
     heed_status status = hd_store_begin(store);
-    if (status == HEED_OK) {
-        if (t->items > 0)
-            memcpy(value + SUMMARY_HEAD, t->slow, (size_t)t->items * sizeof *value);
-        status = hd_store_put_summary(store, &row);
-    }
-    if (status == HEED_OK) {
-        row.name = SUMMARY_FAST;
-        if (t->items > 0)
-            memcpy(value + SUMMARY_HEAD, t->fast, (size_t)t->items * sizeof *value);
-        status = hd_store_put_summary(store, &row);
-    }
+    if (status == HEED_OK)
+        status = put_summaries(store, t, value);
     if (status == HEED_OK)
         status = hd_store_commit(store);
     hd_store_rollback(store);
@@ -172,7 +221,8 @@ heed_status hd_tally_save(hd_store *store, struct hd_tally *t)
 static heed_status popular_new(const struct hd_tally *t, struct hd_popular **out)
 {
     double since = (double)(t->base - t->latest);
-    double slow = t->latest ? exp2(since / SLOW_MS) : 1, fast = t->latest ? exp2(since / FAST_MS) : 1;
+    double slow = exp2(since / SLOW_MS), fast = exp2(since / FAST_MS);
+    double untimed = exp2(-fmin((double)(t->latest - t->first), UNTIMED_MS_MAX) / SLOW_MS);
     struct hd_popular *p = hd_alloc(1, sizeof *p);
 
     if (!p)
@@ -189,7 +239,7 @@ static heed_status popular_new(const struct hd_tally *t, struct hd_popular **out
     }
     for (int64_t i = 0; i < t->items; i++) {
         double now = t->fast[i] * fast, usual = t->slow[i] * slow;
-        p->popular[i] = (float)usual;
+        p->popular[i] = (float)(usual + t->untimed[i] * untimed);
         usual *= FAST_MS / SLOW_MS;
         p->trending[i] = (float)((now - usual) / sqrt(usual + 1));
     }
@@ -215,8 +265,8 @@ heed_status hd_popular_take(heed_engine *engine, int64_t age_ns, struct hd_popul
     struct hd_popular *fresh = NULL;
 
     HD_TRY(hd_store_changes(engine->store, &changes));
-    /* Few events are counted anew at once; many by whoever refreshes. */
-    bool here = !engine->kept_fresh || changes.seq < RECOUNT_EVENTS_FEW;
+    /* Few events, and few whose events do not count, are counted anew at once; many by whoever refreshes. */
+    bool here = !engine->kept_fresh || changes.seq + engine->silents < RECOUNT_FEW;
     if (here && (!engine->tally.loaded || engine->tally.seq != changes.seq)) {
         struct hd_tally tally;
         HD_TRY(hd_tally_load(engine->store, hd_clock_now(&engine->clock), &tally));

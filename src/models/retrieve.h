@@ -59,6 +59,11 @@ void hd_retrieval_free(hd_retrieval *r);
 int64_t hd_retrieval_items(const hd_retrieval *r);
 /* How many of them have a row made of content. */
 int64_t hd_retrieval_cold(const hd_retrieval *r);
+/* Whether this one has; it is one of the table's. */
+bool hd_retrieval_is_cold(const hd_retrieval *r, int32_t item);
+/* Whether somebody had looked at it when the model was trained, so that something was learned of it; as far
+ * as the model remembers (where it has no memory, of all that it knows). */
+bool hd_retrieval_has_learned(const hd_retrieval *r, int32_t item);
 uint64_t hd_retrieval_bytes(const hd_retrieval *r);
 
 /* What a feed asks with: as in hd_sequence_score(). */

@@ -72,20 +72,24 @@ static heed_status find_quiet(struct hd_table_shelf *s, const struct hd_content 
 {
     const struct hd_transitions *t = &s->model->memory;
     int64_t V = s->model->config.items;
+    uint8_t *unseen = hd_arena_zalloc(s->arena, (size_t)V, 1);
     uint8_t *quiet = hd_arena_zalloc(s->arena, (size_t)V, 1);
     const int32_t *unused;
 
-    if (!quiet)
+    if (!unseen || !quiet)
         return hd_fail(HEED_E_NOMEM, "retrieval: no memory for %" PRId64 " items", V);
+    s->unseen = unseen;
     s->quiet = quiet;
     if (!t->offset || t->offset[V] == 0)
         return HEED_OK;
     for (int64_t v = 0; v < V; v++)
-        quiet[v] = t->offset[v] == t->offset[v + 1] && topics_of(content, v, &unused) > 0;
+        unseen[v] = t->offset[v] == t->offset[v + 1];
     for (int64_t i = 0; i < t->offset[V]; i++)
-        quiet[t->item[i]] = 0;
-    for (int64_t v = 0; v < V; v++)
+        unseen[t->item[i]] = 0;
+    for (int64_t v = 0; v < V; v++) {
+        quiet[v] = unseen[v] && topics_of(content, v, &unused) > 0;
         s->quiet_count += quiet[v];
+    }
     return HEED_OK;
 }
 
@@ -298,6 +302,16 @@ int64_t hd_retrieval_items(const hd_retrieval *r)
 int64_t hd_retrieval_cold(const hd_retrieval *r)
 {
     return r->cold.count;
+}
+
+bool hd_retrieval_is_cold(const hd_retrieval *r, int32_t item)
+{
+    return item >= r->shelf->known.count || r->shelf->quiet[item];
+}
+
+bool hd_retrieval_has_learned(const hd_retrieval *r, int32_t item)
+{
+    return item < r->shelf->known.count && !r->shelf->unseen[item];
 }
 
 uint64_t hd_retrieval_bytes(const hd_retrieval *r)

@@ -27,7 +27,8 @@ struct hd_table_shelf {
     const hd_sequence *model;
     int64_t pairs; /* of a row's numbers, a zero behind an odd one */
     struct hd_table_rows known;
-    const uint8_t *quiet; /* known.count: rows that content stands in for, see find_quiet() */
+    const uint8_t *unseen; /* known.count: items that nobody had looked at, see find_quiet() */
+    const uint8_t *quiet;  /* known.count: of these, rows that content stands in for */
     int64_t quiet_count;
     const float *mean; /* (C) */
     int64_t topics;

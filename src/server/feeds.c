@@ -13,7 +13,7 @@ struct visit {
 };
 static const struct hd_field visit_fields[] = {
     {"item", HD_IS_ID, HD_NEEDED, offsetof(struct visit, item)},
-    {"ts", HD_IS_TIME, 0, offsetof(struct visit, ts), .help = "now where not given"},
+    {"ts", HD_IS_TIME, 0, offsetof(struct visit, ts), .help = "where not given only the order counts"},
     {0},
 };
 static const struct hd_shape visit_shape = {"Visit", visit_fields, sizeof(struct visit),
@@ -36,18 +36,19 @@ struct asked {
 #define FILTER                                             \
     {"filter", HD_IS_TEXT, AT(filter), .most = HD_FILTER_BYTES_MAX, \
      .help = "which items may be shown: docs/FILTERS.md"}
-#define EXPLAIN {"explain", HD_IS_BOOL, AT(explain), .help = "with the reasons for each item"}
+#define EXPLAIN {"explain", HD_IS_BOOL, AT(explain), .help = "with why each item is there, and reasons"}
 #define PLACEMENT {"placement", HD_IS_ID, AT(placement), .help = "where it will be shown"}
 #define KIND {"kind", HD_IS_CHOICE, AT(kind), .words = HD_FEED_KIND_WORDS, .help = "of list; best"}
 #define ITEM {"item", HD_IS_ID, AT(item), .help = "of kind similar: like which"}
-#define TIME {"at", HD_IS_TIME, AT(at), .help = "as it would have been then"}
+#define TIME \
+    {"at", HD_IS_TIME, AT(at), .help = "as it would have been then; not for popular and trending"}
 #define EXPLORE                                                          \
     {"explore", HD_IS_NUMBER, AT(explore), .least = 0, .most = 1, \
      .help = "the probability that a place of the lower half goes to chance"}
 
 static const struct hd_field ask_fields[] = {
     USER, COUNT, EXCLUDE, FILTER, EXPLAIN, PLACEMENT, KIND, ITEM, TIME, EXPLORE,
-    {"session", HD_IS_SHAPE, HD_MANY, AT(session), .most_count = HD_SESSION_VISITS_MAX,
+    {"session", HD_IS_SHAPE, HD_MANY, AT(session), .most_count = HD_SESSION_MAX,
      .shape = &visit_shape, .help = "what an anonymous reader looked at, oldest first"},
     {"context", HD_IS_MAP, .help = "the caller's own; not used yet, and kept nowhere"},
     {0},
@@ -91,7 +92,9 @@ static const struct hd_field feed_item_fields[] = {
     {"source", HD_IS_TEXT, HD_NEEDED | HD_OR_NULL, .help = "how it came to be a candidate"},
     {"propensity", HD_IS_NUMBER, HD_NEEDED,
      .help = "the probability with which it was shown in this place"},
-    {"reasons", HD_IS_SHAPE, HD_MANY, .shape = &reason_shape, .help = "with explain: strongest first"},
+    {"why", HD_IS_TEXT, 0, .help = "with explain: how it came to stand here, a sentence"},
+    {"reasons", HD_IS_SHAPE, HD_MANY, .shape = &reason_shape,
+     .help = "with explain: the reader's events that spoke for it, strongest first"},
     {0},
 };
 static const struct hd_shape feed_item_shape = {"FeedItem", feed_item_fields, 0, NULL};
@@ -190,6 +193,10 @@ static heed_status feed(struct hd_request *r, const struct asked *asked)
     if (kind == HEED_FEED_SIMILAR && !asked->item) {
         r->field = "item";
         return hd_fail(HEED_E_FORMAT, "item: missing: similar to which?");
+    }
+    if (asked->at != 0 && (kind == HEED_FEED_POPULAR || kind == HEED_FEED_TRENDING)) {
+        r->field = "at";
+        return hd_fail(HEED_E_FORMAT, "at: what was popular or trending at another moment is not kept");
     }
     if (kind == HEED_FEED_BEST && !asked->user && asked->session.count == 0) {
         r->field = "user";

@@ -30,6 +30,7 @@
     X(READ_ITEMS, "SELECT id FROM item WHERE number >= ?1 ORDER BY number")                      \
     X(DATA_VERSION, "PRAGMA data_version")                                                       \
     X(READ_ERASED, "SELECT number, id FROM user WHERE id < char(2)")                             \
+    X(COUNT_ERASED, "SELECT count(*) FROM user WHERE id < char(2)")                              \
     X(READ_TOTAL, "SELECT events, timed, seq, item_changes, user_changes FROM total")            \
     X(WRITE_TOTAL, "UPDATE total SET events = ?1, timed = ?2, seq = ?3, item_changes = ?4, "     \
                    "user_changes = ?5")                                                          \
@@ -131,6 +132,7 @@ struct hd_names {
     bool checked;      /* this transaction has looked whether that is still so */
     int64_t seen;      /* SQLite's data version then */
     int64_t erasures;  /* users: `user_changes` then */
+    int64_t erased;    /* users: how many were erased, as of `erasures`; -1: not known */
 };
 
 struct hd_store {

@@ -24,6 +24,7 @@ void hd_names_rollback(struct hd_names *names)
 {
     hd_map_cut(names->map, names->committed);
     names->loaded = false;
+    names->erased = -1;
 }
 
 static bool is_users(const hd_store *store, const struct hd_names *names)
@@ -31,31 +32,52 @@ static bool is_users(const hd_store *store, const struct hd_names *names)
     return names == &store->users;
 }
 
-/* Another process has erased users: what they were called is not theirs any more. */
-static heed_status forget_erased(hd_store *store, struct hd_names *names)
+static heed_status count_rows_erased(hd_store *store, int64_t *count)
 {
-    struct hd_store_changes changes = {0};
+    sqlite3_stmt *s = NULL;
+
+    HD_TRY(hd_store_statement(store, STORE_COUNT_ERASED, &s));
+    return hd_store_one_number(store, s, 0, count);
+}
+
+/* What they were called is not theirs any more. */
+static heed_status rename_erased(hd_store *store, struct hd_names *names)
+{
     heed_status status = HEED_OK;
     sqlite3_stmt *s = NULL;
     int code = SQLITE_DONE;
 
-    HD_TRY(hd_store_changes(store, &changes));
-    if (names->erasures == changes.users)
-        return HEED_OK;
     HD_TRY(hd_store_statement(store, STORE_READ_ERASED, &s));
     while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
         int64_t number = sqlite3_column_int64(s, 0);
         const char *id = (const char *)sqlite3_column_text(s, 1);
-        if (number < hd_map_count(names->map))
+        if (number < hd_map_count(names->map) &&
+            !hd_store_is_erased_id(hd_map_text(names->map, (int32_t)number, NULL)))
             status = id ? hd_map_rename(names->map, (int32_t)number, id, strlen(id))
                         : hd_store_fail(store, "cannot be read");
     }
     if (status == HEED_OK && code != SQLITE_DONE)
         status = hd_store_fail(store, "cannot be read");
     sqlite3_reset(s);
-    if (status == HEED_OK)
-        names->erasures = changes.users;
     return status;
+}
+
+/* Something has changed about users. Mostly it was a consent, and nobody who was erased comes back: as long
+ * as there are as many of them as before, they are the same. */
+static heed_status forget_erased(hd_store *store, struct hd_names *names)
+{
+    struct hd_store_changes changes = {0};
+    int64_t count = 0;
+
+    HD_TRY(hd_store_changes(store, &changes));
+    if (names->erasures == changes.users)
+        return HEED_OK;
+    HD_TRY(count_rows_erased(store, &count));
+    if (count != names->erased)
+        HD_TRY(rename_erased(store, names));
+    names->erased = count;
+    names->erasures = changes.users;
+    return HEED_OK;
 }
 
 /* Those past what the map has. */
@@ -115,7 +137,7 @@ static heed_status find(hd_store *store, struct hd_names *names, const char *id,
                         int32_t *number)
 {
     *number = -1;
-    if (bytes > 0 && *id == HD_ERASED_MARK) /* nobody is called what the erased are kept as */
+    if (bytes > 0 && hd_store_is_erased_id(id)) /* nobody is called what the erased are kept as */
         return HEED_OK;
     HD_TRY(catch_up(store, names));
     *number = hd_map_find(names->map, id, bytes);
@@ -167,8 +189,42 @@ static heed_status id_of(hd_store *store, struct hd_names *names, int32_t number
     return HEED_OK;
 }
 
+bool hd_store_is_erased_id(const char *id)
+{
+    return *id == HD_ERASED_MARK;
+}
+
+heed_status hd_store_count_erased(hd_store *store, int64_t *erased)
+{
+    struct hd_store_changes changes = {0};
+
+    HD_TRY(hd_store_changes(store, &changes));
+    if (store->users.erased < 0 || store->users.erasures != changes.users)
+        return count_rows_erased(store, erased);
+    *erased = store->users.erased;
+    return HEED_OK;
+}
+
+heed_status hd_store_count_living(hd_store *store, int64_t *users)
+{
+    struct hd_store_counts counts = {0};
+    int64_t erased = 0;
+    bool own = false;
+
+    HD_TRY(hd_store_begin_reading(store, &own));
+    heed_status status = hd_store_count(store, &counts);
+    if (status == HEED_OK)
+        status = hd_store_count_erased(store, &erased);
+    hd_store_end_reading(store, own);
+    if (status == HEED_OK)
+        *users = counts.users - erased;
+    return status;
+}
+
 heed_status hd_names_rename_user(hd_store *store, int32_t user, const char *id)
 {
+    if (store->users.erased >= 0)
+        store->users.erased++;
     if (user >= hd_map_count(store->users.map))
         return HEED_OK; /* the map reads the new name with the others */
     HD_TRY(hd_map_rename(store->users.map, user, id, strlen(id)));

@@ -149,6 +149,8 @@ HEED_CHECKED heed_status hd_store_put_user(hd_store *store, int32_t user,
 /* Texts go into the arena. HEED_E_NOTFOUND where there is no such number. */
 HEED_CHECKED heed_status hd_store_get_user(hd_store *store, int32_t user, hd_arena *arena,
                                            struct hd_user_row *row);
+/* The consent alone; no memory is taken. */
+HEED_CHECKED heed_status hd_store_get_consent(hd_store *store, int32_t user, unsigned *consent);
 
 /* What a user follows or never wants to see: "block" "item" ID, "follow" "author" NAME, ... */
 struct hd_mark_row {
@@ -177,6 +179,12 @@ struct hd_store_counts {
     int64_t timed; /* events with a time of their own */
 };
 HEED_CHECKED heed_status hd_store_count(hd_store *store, struct hd_store_counts *out);
+/* The erased keep their numbers, so hd_store_count() has them too: how many they are, and the users but
+ * them. Nobody who was erased comes back, so as long as there are as many, they are the same. */
+HEED_CHECKED heed_status hd_store_count_erased(hd_store *store, int64_t *erased);
+HEED_CHECKED heed_status hd_store_count_living(hd_store *store, int64_t *users);
+/* Whether this is what the erased are called: nobody's id. */
+bool hd_store_is_erased_id(const char *id);
 
 #define HD_KINDS_ALL UINT32_MAX /* a set of kinds: bit k for kind k */
 

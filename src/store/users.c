@@ -45,15 +45,19 @@ heed_status hd_store_get_user(hd_store *store, int32_t user, hd_arena *arena,
     return status;
 }
 
-static heed_status consent_of(hd_store *store, int32_t user, unsigned *consent)
+heed_status hd_store_get_consent(hd_store *store, int32_t user, unsigned *consent)
 {
     heed_status status = HEED_OK;
     sqlite3_stmt *s = NULL;
 
     HD_TRY(hd_store_statement(store, STORE_GET_USER, &s));
     sqlite3_bind_int64(s, 1, user);
-    if (sqlite3_step(s) == SQLITE_ROW)
+    int code = sqlite3_step(s);
+    if (code == SQLITE_ROW)
         *consent = user_row(s).consent;
+    else if (code == SQLITE_DONE)
+        status =
+            hd_fail(HEED_E_NOTFOUND, "%s: there is no user number %" PRId32, store->folder, user);
     else
         status = hd_store_fail(store, "cannot be read");
     sqlite3_reset(s);
@@ -81,7 +85,7 @@ heed_status hd_store_put_user(hd_store *store, int32_t user, const struct hd_use
     sqlite3_stmt *s = NULL;
 
     HD_TRY(hd_store_need_transaction(store));
-    HD_TRY(consent_of(store, user, &before));
+    HD_TRY(hd_store_get_consent(store, user, &before));
     HD_TRY(hd_store_statement(store, STORE_PUT_USER, &s));
     sqlite3_bind_int64(s, 1, user);
     hd_store_bind_text(s, 2, row->attributes);

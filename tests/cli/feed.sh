@@ -25,12 +25,16 @@ ask stranger --exclude i2 --exclude i3
 ask --session i1 --session i4
 ask u2 --session i3
 ask --kind popular -n 3
-ask --kind trending -n 2 --at 2026-01-15T00:00:00Z
+ask --kind trending -n 2
+ask stranger -n 2 --at 2026-01-04T00:00:00Z
 ask --kind fresh -n 3
 ask --kind similar --item i3 -n 2
 ask u1 --kind fresh -n 9
 heed feed --session i1 --filter 'id in ["i2"]' | sed -E 's/[0-9.]+ ms.*/T/; s/ +[0-9]+[.][0-9]{3} / S /'
 heed feed --kind fresh -n 1 | sed -E 's/[0-9.]+ ms.*/T/; s/ +[0-9]+[.][0-9]{3} / S /'
+heed feed stranger --explain -n 2 | sed -E 's/[0-9.]+ ms.*/T/; s/ +[0-9]+[.][0-9]{3} / S /'
+heed feed --kind trending --at 2026-01-15T00:00:00Z
+echo "exit $?"
 heed feed u2 --filter 'tag ='
 echo "exit $?"
 heed feed --kind similar --item nothing

@@ -228,6 +228,8 @@ def test_recommend(g):
     check("of a category too", got and all(int(one[1:]) % 2 == 0 for one in got), got)
     g.refused("POST", "/api/session/recommend", [{"UserId": "x"}], "ItemId")
     g.refused("POST", "/api/session/recommend", [], detail="not 1 to")
+    g.refused("POST", "/api/session/recommend", [session[0]] * 10001, detail="not 1 to 10000")
+    scores("as long as a session may be", g.call("POST", "/api/session/recommend?n=3", [session[0]] * 10000))
 
     scores("latest", g.call("GET", "/api/latest?n=3"), ["i19", "i18", "i17"])
     scores("latest of a category", g.call("GET", "/api/latest?n=2&category=b"), ["i18", "i16"])
@@ -238,9 +240,10 @@ def test_recommend(g):
         scores(name, g.call("GET", f"/api/non-personalized/{name}?n=3"))
     got = scores("popular", g.call("GET", "/api/non-personalized/popular?n=3"))
     check("popular is what is read", set(got) <= {f"i{k}" for k in range(1, 11)} | {"new-item"}, got)
-    for path in ("/api/non-personalized/popular/b?n=30", "/api/item/i1/neighbors/b?n=30"):
+    for path in ("/api/non-personalized/popular/b?n=30", "/api/item/i2/neighbors/b?n=30"):
         got = scores(path, g.call("GET", path))
         check("of a category of the path", got and all(int(one[1:]) % 2 == 0 for one in got), path, got)
+    scores("nothing of b is like one of a", g.call("GET", "/api/item/i1/neighbors/b?n=30"), [])
     for path in ("/api/item/i1/neighbors", "/api/item/i1/neighbors/", "/api/item-to-item/any/i1"):
         got = scores(path, g.call("GET", f"{path}?n=3"))
         check("neighbours are others", got and "i1" not in got, got)

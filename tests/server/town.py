@@ -9,7 +9,7 @@ editor hides, ends and adds items; an operator trains anew. Every promise is che
   each answer has a decision of its own, ranks from 1, propensities above 0 and up to 1
   an event changes the next answer; sent again it is a duplicate
   without consent to personalise the next answer is not the model's and gives no reasons
-  a personalised answer gives reasons where asked, out of the reader's own history
+  a personalised answer gives reasons where asked, out of the reader's own history; every item says why
   an erased reader is a stranger from the next answer on, and leaves no trace
   a new model is swapped in without a request that fails
   what was acknowledged is in the export once, after the server has stopped
@@ -214,6 +214,8 @@ class Crowd(threading.Thread):
         check("each item once", len({i["item"] for i in items}) == len(items), items)
         check("a propensity above 0, up to 1", all(0 < i["propensity"] <= 1 for i in items), items)
         check("a policy, and why", answer["policy"] and answer["why_policy"], answer)
+        check("why, for every item where asked for and nowhere else",
+              all(bool(i.get("why")) == bool(body.get("explain")) for i in items), items)
 
     def check_shown(self, reader, answer, body, began, ended):
         check = self.report.check
@@ -247,11 +249,12 @@ class Crowd(threading.Thread):
         if not body.get("explain"):
             check("reasons only where asked for", not reasons, reasons)
         elif answer["policy"] == "sequence":
-            # What came since the last training is known by its content alone, and has no reasons; and where a
-            # filter left little, nothing may have spoken for it.
-            learned = [i["item"] for i in answer["items"] if not i["item"].startswith("new")]
-            check("reasons where asked for", reasons or not learned or "filter" in body, reader.name, body,
-                  answer["items"])
+            # Of what the model has learned nothing of, and of what chance has drawn, there are none, and where a
+            # filter left little, nothing may have spoken for it: `why` says which.
+            none = ("learned nothing", "by chance", "none of which spoke")
+            check("reasons where asked for, or why there are none", all(
+                i["reasons"] or any(words in i["why"] for words in none) for i in answer["items"]),
+                reader.name, body, answer["items"])
             check("reasons of the reader's own",
                   {r["item"] for r in reasons} <= reader.seen, reader.name, reasons)
 

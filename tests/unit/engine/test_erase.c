@@ -114,7 +114,7 @@ static void test_nothing_left(void **state)
     assert_status(heed_engine_export_user(w->engine, ID, &text), HEED_E_NOTFOUND);
     assert_status(heed_engine_count(w->engine, &after), HEED_OK);
     assert_int_equal(after.events, before.events - 2);
-    assert_int_equal(after.users, before.users); /* the number stays taken */
+    assert_int_equal(after.users, before.users - 1); /* the number stays taken, by nobody */
     /* Nobody else has lost anything, and the store goes on. */
     r = verified(w, "r3");
     assert_true(r.known && r.events == 12 && r.decisions == 1);
@@ -158,6 +158,116 @@ static void test_tombstone(void **state)
     heed_feed_free(world_feed(w, "\x01" "erased:40", 5));
 }
 
+static void assert_not_suggested(heed_engine *engine, const char *asked, const char *words)
+{
+    heed_explanation *none = NULL;
+
+    assert_status(heed_engine_explain(engine, asked, "i1", NULL, &none), HEED_E_NOTFOUND);
+    assert_says("there is no user");
+    if (strstr(heed_error_message(), words))
+        fail_msg("suggested: %s", heed_error_message());
+}
+
+/* A slip away from an erased user's id, or from what stands in its place, nobody is named who was erased; also
+ * where another process has erased, and whoever came since is. */
+static void test_not_suggested(void **state)
+{
+    struct world *w = *state;
+    heed_engine *other = NULL;
+    heed_explanation *none = NULL;
+
+    fill(w);
+    assert_status(heed_engine_open(w->data, NULL, &other), HEED_OK);
+    assert_status(heed_engine_explain(other, "zebra-7430", "i1", NULL, &none), HEED_E_NOTFOUND);
+    assert_says("among 41; near it: \"" ID "\"");
+    erased(w, ID, true, 2, 2, 2);
+    heed_engine *engine[] = {w->engine, other};
+    for (int i = 0; i < 2; i++) {
+        assert_not_suggested(engine[i], "zebra-7430", "near it");
+        assert_not_suggested(engine[i], "erased:40", "near it");
+        assert_says("among 40");
+    }
+    world_import(w, HEED_IMPORT_INTERACTIONS, "zebra-7432 i1\n");
+    assert_not_suggested(other, "zebra-7430", ID);
+    assert_says("among 41; near it: \"zebra-7432\"");
+    heed_engine_close(other);
+}
+
+static void erased_by_another(struct world *w, const char *user)
+{
+    heed_engine *other = NULL;
+
+    assert_status(heed_engine_open(w->data, NULL, &other), HEED_OK);
+    assert_status(heed_engine_erase(other, user, NULL), HEED_OK);
+    heed_engine_close(other);
+}
+
+/* What the model has worked out of a reader does not outlive an erasure by another process, nor does what a
+ * question has in hand meanwhile; nobody else's goes with it. */
+static void test_kept_elsewhere(void **state)
+{
+    struct world *w = *state;
+    heed_engine *e = w->engine;
+
+    world_fill(w);
+    world_train(w);
+    for (int u = 3; u < 8; u++)
+        heed_feed_free(world_feed(w, (const char *[]){"r3", "r4", "r5", "r6", "r7"}[u - 3], 5));
+    assert_int_equal(e->kept.count, 5);
+    erased_by_another(w, "r4");
+    heed_feed_free(world_feed(w, "r3", 5)); /* nobody refreshes: the next question notices */
+    assert_int_equal(e->kept.count, 4);
+    assert_status(heed_engine_refresh(e), HEED_OK);
+    assert_int_equal(e->kept.count, 4);
+    struct hd_kept *held = hd_kept_take(&e->kept, e->model, 6, e->kept.forgotten);
+    assert_non_null(held);
+    erased_by_another(w, "r5");
+    erased_by_another(w, "r6");
+    assert_status(heed_engine_refresh(e), HEED_OK);
+    assert_int_equal(e->kept.count, 2);
+    assert_ptr_equal(hd_kept_put(&e->kept, held), held); /* comes out again */
+    hd_kept_free(held);
+    int64_t forgotten = e->kept.forgotten;
+    heed_ingest piece = {.what = HEED_RECORD_USER, .text = "{\"id\":\"r9\",\"consent\":{\"learn\":false}}"};
+    piece.bytes = strlen(piece.text);
+    assert_status(heed_engine_ingest(e, &piece, 1), HEED_OK); /* a consent is no erasure */
+    assert_status(heed_engine_refresh(e), HEED_OK);
+    assert_true(e->kept.count == 2 && e->kept.forgotten == forgotten);
+}
+
+static int64_t users_of(heed_engine *engine)
+{
+    heed_engine_counts counts;
+
+    assert_status(heed_engine_count(engine, &counts), HEED_OK);
+    return counts.users;
+}
+
+/* Whoever was erased is no user any more, whichever process counts and whatever it knew before. */
+static void test_count(void **state)
+{
+    struct world *w = *state;
+    heed_engine *other = NULL;
+    heed_import_report report;
+
+    fill(w);
+    assert_status(heed_engine_open(w->data, NULL, &other), HEED_OK);
+    int64_t before = users_of(w->engine);
+    assert_int_equal(users_of(other), before);
+    erased(w, ID, true, 2, 2, 2);
+    assert_int_equal(users_of(w->engine), before - 1);
+    assert_int_equal(users_of(other), before - 1);
+    heed_feed_free(world_feed(w, ID, 5));
+    assert_int_equal(users_of(w->engine), before - 1);
+    assert_status(heed_engine_import(w->engine, HEED_IMPORT_INTERACTIONS,
+                                     world_file(w, "one", ID " i1\n"), NULL, &report), HEED_OK);
+    assert_int_equal(report.users, before); /* somebody new of that name */
+    assert_int_equal(users_of(w->engine), before);
+    world_reopen(w);
+    assert_int_equal(users_of(w->engine), before);
+    heed_engine_close(other);
+}
+
 /* Two engines on one folder: one erases, the other does not take the next of that name for him. */
 static void test_other_process(void **state)
 {
@@ -181,7 +291,7 @@ static void test_other_process(void **state)
                                      NULL, &report),
                   HEED_OK);
     assert_int_equal(report.accepted, 1);
-    assert_int_equal(report.users, WORLD_USERS + 2); /* somebody new */
+    assert_int_equal(report.users, WORLD_USERS + 1); /* somebody new in the other's place */
     assert_status(heed_engine_export_user(other, ID, &text), HEED_OK);
     assert_string_equal(text->text,
                         "{\"user\":{\"id\":\"" ID "\",\"consent\":{\"learn\":true,"
@@ -412,7 +522,8 @@ static void test_retain_lets_others_write(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_nothing_left), TEST(test_nothing_left_in_pages), TEST(test_tombstone),   TEST(test_other_process),
+        TEST(test_nothing_left), TEST(test_nothing_left_in_pages), TEST(test_tombstone),
+        TEST(test_kept_elsewhere), TEST(test_not_suggested), TEST(test_count), TEST(test_other_process),
         TEST(test_names_follow), TEST(test_verify_finds), TEST(test_arguments),
         TEST(test_export_user),  TEST(test_retain),      TEST(test_retain_batches),
         TEST(test_retain_lets_others_write),

@@ -3,6 +3,8 @@
  * Users' rows and marks, and the counters of what has changed. */
 #include "shop.h"
 
+#include "store/records.h"
+
 static struct hd_store_changes changes(hd_store *store)
 {
     struct hd_store_changes c;
@@ -38,6 +40,10 @@ static void test_rows(void **state)
     must(hd_store_get_user(store, u, arena, &row));
     assert_string_equal(row.attributes, "{\"a\":1}");
     assert_int_equal(row.consent, 7);
+    unsigned consent = 0;
+    must(hd_store_get_consent(store, u, &consent));
+    assert_int_equal(consent, 7);
+    assert_int_equal(hd_store_get_consent(store, 9, &consent), HEED_E_NOTFOUND);
     assert_int_equal(hd_store_get_user(store, 9, arena, &row), HEED_E_NOTFOUND);
     assert_int_equal(hd_store_put_user(store, u, &row, &changed), HEED_E_STATE);
     hd_arena_free(arena);
@@ -165,6 +171,53 @@ static void test_changes(void **state)
     hd_store_close(store);
 }
 
+static void consent(hd_store *store, int32_t user, unsigned consent)
+{
+    must(hd_store_begin(store));
+    put(store, user, NULL, consent);
+    must(hd_store_commit(store));
+}
+
+static void erase(hd_store *store, int32_t user)
+{
+    struct hd_store_trace gone;
+
+    must(hd_store_begin(store));
+    must(hd_store_erase_user(store, user, &gone));
+}
+
+/* A handle that knows the names follows who was erased through another one, and only looks again where somebody
+ * was: consents, and erasures that were rolled back, change nobody's name. */
+static void test_erased_names(void **state)
+{
+    hd_store *store = opened(), *other = opened();
+
+    (void)state;
+    must(hd_store_begin(store));
+    int32_t a = user_of(store, "a"), b = user_of(store, "b"), c = user_of(store, "c");
+    must(hd_store_commit(store));
+    assert_true(found(other, "a") == a && found(other, "c") == c);
+    erase(store, a);
+    hd_store_rollback(store);
+    consent(store, b, 2);
+    assert_true(found(store, "a") == a && found(other, "a") == a);
+    erase(store, a);
+    must(hd_store_commit(store));
+    assert_true(found(store, "a") == -1 && found(other, "a") == -1 && found(other, "b") == b);
+    consent(store, b, 3);
+    erase(other, b); /* each through the other's */
+    must(hd_store_commit(other));
+    erase(store, c);
+    must(hd_store_commit(store));
+    must(hd_store_begin(store));
+    int32_t again = user_of(store, "b");
+    must(hd_store_commit(store));
+    assert_true(again == 3 && found(store, "b") == 3 && found(other, "b") == 3);
+    assert_true(found(store, "c") == -1 && found(other, "c") == -1);
+    hd_store_close(other);
+    hd_store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +225,7 @@ int main(void)
         TEST(test_marks),
         TEST(test_each),
         TEST(test_changes),
+        TEST(test_erased_names),
     };
     return cmocka_run_group_tests_name("users", tests, NULL, NULL);
 }
