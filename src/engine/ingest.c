@@ -9,6 +9,7 @@
  * reads. The writer has a store handle of its own, so that feeds read beside it. What is kept in memory is
  * brought along only where it stood at what the transaction started from; where another process has
  * written in between it is read again by whoever asks next. */
+#include "acquire/fields.h"
 #include "base/limits.h"
 #include "base/order.h"
 #include "base/time.h"
@@ -230,7 +231,7 @@ static heed_status wait_event(struct ingesting *g, const struct hd_read_event *r
     struct waiting w = {.piece = read->piece};
     heed_status status = hd_event_to_row(&g->put, &read->event, &w.row);
 
-    if (hd_record_refused(status)) {
+    if (hd_is_refusal(status)) {
         hd_ingest_refuse(read->piece, read->line, heed_error_message());
         return HEED_OK;
     }

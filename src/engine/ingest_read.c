@@ -2,16 +2,12 @@
  *
  * NDJSON and documents, record by record. */
 #include "engine/ingest_read.h"
+#include "acquire/fields.h"
 #include "base/limits.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-bool hd_record_refused(heed_status status)
-{
-    return status == HEED_E_FORMAT || status == HEED_E_RANGE;
-}
 
 void hd_ingest_refuse(heed_ingest *piece, int64_t line, const char *why)
 {
@@ -51,7 +47,7 @@ static heed_status take(struct walk *w, const hd_json *root, int64_t line)
 {
     heed_status status = w->take(w->context, root, line);
 
-    if (!hd_record_refused(status))
+    if (!hd_is_refusal(status))
         return status;
     hd_ingest_refuse(w->piece, line, heed_error_message());
     return HEED_OK;
@@ -62,7 +58,7 @@ static heed_status read_and_take(struct walk *w, const char *text, size_t bytes,
     hd_json *root;
     heed_status status = hd_json_read(w->json, text, bytes, &root);
 
-    if (hd_record_refused(status)) {
+    if (hd_is_refusal(status)) {
         hd_ingest_refuse(w->piece, line, heed_error_message());
         return HEED_OK;
     }
@@ -74,19 +70,11 @@ static heed_status read_and_take(struct walk *w, const char *text, size_t bytes,
     return HEED_OK;
 }
 
-static bool is_blank(const char *text, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++)
-        if (text[i] != ' ' && text[i] != '\t' && text[i] != '\r')
-            return false;
-    return true;
-}
-
 static heed_status take_line(struct walk *w, const char *text, size_t bytes, int64_t line)
 {
     char too_long[64];
 
-    if (is_blank(text, bytes))
+    if (hd_line_is_blank(text, bytes))
         return HEED_OK;
     if (bytes <= HD_LINE_BYTES_MAX)
         return read_and_take(w, text, bytes, line);

@@ -9,13 +9,11 @@
 #include "heed/engine.h"
 
 /* Each record of a piece, with its line (of a document: which element). A status of the record's own
- * fault (hd_record_refused) turns it away and the next one follows; another ends the call. */
+ * fault (hd_is_refusal) turns it away and the next one follows; another ends the call. */
 typedef heed_status (*hd_record_fn)(void *context, const hd_json *root, int64_t line);
 HEED_CHECKED heed_status hd_ingest_each(hd_json_reader *json, heed_ingest *piece, hd_record_fn take,
                                         void *context);
 
-/* Whether it is the record's fault: its form, or a number that is out of range. */
-bool hd_record_refused(heed_status status);
 /* Counts it and tells whoever asked to be told. */
 void hd_ingest_refuse(heed_ingest *piece, int64_t line, const char *why);
 
