@@ -8,10 +8,10 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/time.h"
+#include "server/http_drain.h"
 #include "server/http_listen.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -31,14 +31,6 @@ struct hd_peer {
     struct hd_peer *next;
 };
 
-/* A connection that was refused while its client was sending: closing now would make the kernel
- * answer with a reset, and a reset throws away an answer that was not read yet. */
-struct drained {
-    int fd;
-    int64_t deadline_ns;
-    size_t bytes;
-};
-
 struct hd_guard {
     struct hd_guard_opts opts;
     int wake, port;
@@ -46,6 +38,7 @@ struct hd_guard {
     bool running;
     atomic_bool ended;
     _Atomic int64_t accepted, refused, cut_off;
+    struct hd_drain drain;
     pthread_mutex_t
         door;     /* held while connections are taken, so that deaf means deaf; before `lock` */
     int listener; /* -1 once deaf */
@@ -56,8 +49,6 @@ struct hd_guard {
     int open;
     struct hd_peer *peers[PEER_BUCKETS];
     uint64_t seed;
-    struct drained drained[HD_HTTP_DRAINED_MAX];
-    int draining;
 };
 
 /* Without a length: the end of the connection is its end. */
@@ -160,29 +151,25 @@ struct hd_link *hd_guard_opened(hd_guard *guard, int fd)
     return link;
 }
 
-/* Its answer was sent and it is about to be closed: a second descriptor keeps the connection alive.
- */
-static void keep_draining(hd_guard *guard, const struct hd_link *link)
+/* Its answer was sent and it is about to be closed. */
+static bool still_sends(const struct hd_link *link)
 {
-    int unread = 0, fd;
+    int unread = 0;
 
-    if (link->cut || guard->draining == HD_HTTP_DRAINED_MAX ||
-        (!atomic_load(&link->drain) && (ioctl(link->fd, FIONREAD, &unread) != 0 || unread == 0)))
-        return;
-    fd = fcntl(link->fd, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    guard->drained[guard->draining++] =
-        (struct drained){fd, hd_monotonic_ns() + HD_HTTP_DRAIN_MS * INT64_C(1000000), 0};
-    eventfd_write(guard->wake, 1);
+    return atomic_load(&link->drain) || (ioctl(link->fd, FIONREAD, &unread) == 0 && unread > 0);
 }
 
 void hd_guard_closed(hd_guard *guard, struct hd_link *link)
 {
+    bool sends = still_sends(link);
+    int fd = link->fd;
+
     pthread_mutex_lock(&guard->lock);
-    keep_draining(guard, link);
+    sends = sends && !link->cut;
     drop_link(guard, link);
     pthread_mutex_unlock(&guard->lock);
+    if (sends && hd_drain_keep(&guard->drain, fd))
+        eventfd_write(guard->wake, 1);
 }
 
 /* In the middle of a request nothing more is owed: closing throws away what the kernel still holds
@@ -224,28 +211,6 @@ static void enforce_deadlines(hd_guard *guard)
         cut_link(link);
         if (busy || silent)
             atomic_fetch_add(&guard->cut_off, 1);
-    }
-    pthread_mutex_unlock(&guard->lock);
-}
-
-/* Reads and throws away, so that a client still sending comes to reading its answer. */
-static void drain(hd_guard *guard)
-{
-    int64_t now = hd_monotonic_ns();
-    char waste[16 << 10];
-
-    pthread_mutex_lock(&guard->lock);
-    for (int i = 0; i < guard->draining; i++) {
-        struct drained *d = &guard->drained[i];
-        ssize_t got = 1;
-        for (int n = 0; n < 64 && (got = recv(d->fd, waste, sizeof waste, MSG_DONTWAIT)) > 0; n++)
-            d->bytes += (size_t)got;
-        if ((got < 0 && errno == EAGAIN) || got > 0)
-            if (now < d->deadline_ns && d->bytes < HD_HTTP_DRAIN_BYTES)
-                continue;
-        close(d->fd);
-        *d = guard->drained[--guard->draining];
-        i--;
     }
     pthread_mutex_unlock(&guard->lock);
 }
@@ -314,17 +279,14 @@ static void *guard_thread(void *argument)
         pthread_mutex_lock(&guard->door);
         polled[1] = (struct pollfd){breathless ? -1 : guard->listener, POLLIN, 0};
         pthread_mutex_unlock(&guard->door);
-        pthread_mutex_lock(&guard->lock);
-        for (int i = 0; i < guard->draining; i++)
-            polled[count++] = (struct pollfd){guard->drained[i].fd, POLLIN, 0};
-        pthread_mutex_unlock(&guard->lock);
+        count += (nfds_t)hd_drain_poll(&guard->drain, polled + count);
         poll(polled, count, guard->opts.tick_ms);
         if (polled[0].revents & POLLIN) {
             eventfd_t value;
             eventfd_read(guard->wake, &value);
         }
         breathless = (polled[1].revents & POLLIN) && !accept_some(guard);
-        drain(guard);
+        hd_drain_read(&guard->drain);
         if (hd_monotonic_ns() >= next_ns) {
             enforce_deadlines(guard);
             next_ns = hd_monotonic_ns() + guard->opts.tick_ms * INT64_C(1000000);
@@ -364,6 +326,7 @@ heed_status hd_guard_open(const struct hd_guard_opts *opts, hd_guard **out)
         guard->opts.connections = guard->fds > 2 * HD_HTTP_DESCRIPTORS_KEPT
                                       ? guard->fds - HD_HTTP_DESCRIPTORS_KEPT
                                       : guard->fds / 2;
+    hd_drain_init(&guard->drain);
     pthread_mutex_init(&guard->lock, NULL);
     pthread_mutex_init(&guard->door, NULL);
     status = hd_listen_open(opts->listen, &guard->listener, &guard->port);
@@ -415,8 +378,7 @@ void hd_guard_close(hd_guard *guard)
         eventfd_write(guard->wake, 1);
         pthread_join(guard->thread, NULL);
     }
-    for (int i = 0; i < guard->draining; i++)
-        close(guard->drained[i].fd);
+    hd_drain_clear(&guard->drain);
     while (guard->links) /* adopted, but never opened */
         drop_link(guard, guard->links);
     if (guard->listener >= 0)
