@@ -4,7 +4,7 @@
  * rest is:
  *
  *     A Accept-Encoding   E If-None-Match   M Content-Type   T target, query and its escapes
- *     L HOST:PORT         G body in gzip    Z body in zstd
+ *     L HOST:PORT         G body in gzip    Z body in zstd  H a head's end        R a TLS record
  *
  * Laws, beside surviving: what is taken keeps to its grammar; written again it is read as the same;
  * a body is the same in whatever pieces it came, and never longer than its bound. */
@@ -147,6 +147,24 @@ static int receive(struct hd_body *body, struct hd_bodies *all, enum hd_coding c
     return status ? status : hd_body_end(body);
 }
 
+/* Once the first thing is whole, what follows does not change that. */
+static void check_first(bool (*whole)(const char *, size_t), const char *text, size_t bytes)
+{
+    bool before = false;
+
+    for (size_t n = 0; n <= bytes && n < 4096; n++) {
+        char *beginning = malloc(n ? n : 1); /* so that reading past it shows */
+        if (!beginning)
+            abort();
+        memcpy(beginning, text, n);
+        bool now = whole(beginning, n);
+        LAW(now || !before);
+        LAW(!now || n > 0);
+        before = now;
+        free(beginning);
+    }
+}
+
 static void check_body(enum hd_coding coding, const uint8_t *data, size_t bytes)
 {
     struct hd_bodies all = {0, SIZE_MAX};
@@ -197,6 +215,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         break;
     case 'L':
         check_listen(text);
+        break;
+    case 'H':
+        check_first(hd_http_head_whole, text, bytes - 1);
+        break;
+    case 'R':
+        check_first(hd_tls_record_whole, text, bytes - 1);
         break;
     default:
         break;

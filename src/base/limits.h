@@ -57,7 +57,7 @@
 #define HD_HTTP_URL_BYTES 4096            /* a filter in a query; what is longer belongs into a body */
 #define HD_HTTP_HEADERS_MAX 64            /* lines of a header; browsers send about 20 */
 #define HD_HTTP_QUERY_MAX 64              /* names in a query */
-#define HD_HTTP_CONNECTIONS 12000         /* about 25 KiB each once it has asked something */
+#define HD_HTTP_CONNECTIONS 12000         /* about 25 KiB each once it has asked, 1 before */
 #define HD_HTTP_PER_ADDRESS 512           /* of one address: an office behind one router */
 #define HD_HTTP_CROWDED_MS 2000           /* of silence, where seven eighths of the places are taken */
 #define HD_HTTP_HEAD_MS 10000             /* from connecting to the end of the head */

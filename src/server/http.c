@@ -227,6 +227,7 @@ void hd_http_count(const hd_http *http, struct hd_http_counts *out)
 
     hd_guard_count(http->guard, &counts);
     *out = (struct hd_http_counts){.connections = counts.open,
+                                   .waiting = counts.waiting,
                                    .accepted = counts.accepted,
                                    .refused = counts.refused,
                                    .cut_off = counts.cut_off,

@@ -69,8 +69,9 @@ bool hd_http_loopback(const char *listen); /* only this machine can reach it */
 void hd_http_stop(hd_http *http, int wait_ms);
 
 struct hd_http_counts {
-    int64_t connections, requests, body_bytes; /* now */
-    int64_t accepted, refused, cut_off;        /* since the start; refused: for the limits' sake */
+    /* Now; waiting: of the connections, those that have not asked anything yet. */
+    int64_t connections, waiting, requests, body_bytes;
+    int64_t accepted, refused, cut_off; /* since the start; refused: for the limits' sake */
 };
 void hd_http_count(const hd_http *http, struct hd_http_counts *out);
 

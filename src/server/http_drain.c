@@ -58,8 +58,9 @@ void hd_drain_read(struct hd_drain *drain)
     for (int i = 0; i < drain->count; i++) {
         struct drained *d = &drain->at[i];
         ssize_t got = 1;
-        for (int n = 0; n < READS_MAX && (got = recv(d->fd, waste, sizeof waste, MSG_DONTWAIT)) > 0; n++)
-            d->bytes += (size_t)got;
+        for (int n = 0; n < READS_MAX && got > 0; n++)
+            if ((got = recv(d->fd, waste, sizeof waste, MSG_DONTWAIT)) > 0)
+                d->bytes += (size_t)got;
         if ((got < 0 && errno == EAGAIN) || got > 0)
             if (now < d->deadline_ns && d->bytes < HD_HTTP_DRAIN_BYTES)
                 continue;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The door's thread, its list of who is in, and what it does with each when a deadline passes. */
+ * The door's thread, its lists of who is in, and what it does with each when something comes from
+ * it or a deadline passes. */
 #define _GNU_SOURCE /* accept4 */
 #include "server/http_guard.h"
 
@@ -10,19 +11,24 @@
 #include "base/time.h"
 #include "server/http_drain.h"
 #include "server/http_listen.h"
+#include "server/http_text.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #define PEER_BUCKETS 4096
-#define ACCEPTS_MAX 64 /* in a row; then deadlines are looked at again */
+#define ACCEPTS_MAX 64  /* in a row; then others are looked at */
+#define LOOKS_MAX 64    /* at connections in the anteroom, in a row */
+#define CUTS_MAX 64     /* in a row: of 12,000 that are due at once the last goes after a second */
+#define CUTS_PAUSE_MS 5 /* after so many, for the adopter to work on their ends */
 
 /* An address and how many connections it has. */
 struct hd_peer {
@@ -31,21 +37,29 @@ struct hd_peer {
     struct hd_peer *next;
 };
 
+/* In the order in which they came in. */
+struct hd_links {
+    struct hd_link *first, *last;
+    int count;
+};
+
 struct hd_guard {
     struct hd_guard_opts opts;
-    int wake, port;
+    int wake, port, epoll; /* epoll: of the anteroom */
     pthread_t thread;
     bool running;
     atomic_bool ended;
     _Atomic int64_t accepted, refused, cut_off;
     struct hd_drain drain;
-    pthread_mutex_t
-        door;     /* held while connections are taken, so that deaf means deaf; before `lock` */
+    char seen[HD_HTTP_HEAD_BYTES]; /* what has come to somebody in the anteroom; the thread's */
+    /* Held while connections are taken and the anteroom is seen to, so that deaf means deaf: nobody
+     * is adopted any more. Before `lock`. */
+    pthread_mutex_t door;
     int listener; /* -1 once deaf */
     pthread_mutex_t lock; /* guards all below */
     struct hd_link **by_fd;
     int fds;
-    struct hd_link *links;
+    struct hd_links anteroom, house; /* house: the adopted ones */
     int open;
     struct hd_peer *peers[PEER_BUCKETS];
     uint64_t seed;
@@ -74,6 +88,25 @@ static struct hd_peer **find_peer(hd_guard *guard, const uint8_t key[16])
     return where;
 }
 
+static void enter(struct hd_links *in, struct hd_link *link)
+{
+    link->in = in;
+    link->previous = in->last;
+    link->next = NULL;
+    *(in->last ? &in->last->next : &in->first) = link;
+    in->last = link;
+    in->count++;
+}
+
+static void leave(struct hd_link *link)
+{
+    struct hd_links *in = link->in;
+
+    *(link->previous ? &link->previous->next : &in->first) = link->next;
+    *(link->next ? &link->next->previous : &in->last) = link->previous;
+    in->count--;
+}
+
 static void drop_link(hd_guard *guard, struct hd_link *link)
 {
     struct hd_peer **where = find_peer(guard, link->from->address);
@@ -82,19 +115,15 @@ static void drop_link(hd_guard *guard, struct hd_link *link)
         *where = link->from->next;
         hd_free(link->from);
     }
-    if (link->previous)
-        link->previous->next = link->next;
-    else
-        guard->links = link->next;
-    if (link->next)
-        link->next->previous = link->previous;
+    leave(link);
     guard->by_fd[link->fd] = NULL;
     guard->open--;
     hd_free(link);
 }
 
 /* NULL: there are too many, in all or from there, or no memory. */
-static struct hd_link *add_link(hd_guard *guard, int fd, const struct sockaddr *address)
+static struct hd_link *add_link(hd_guard *guard, int fd, const struct sockaddr *address,
+                                socklen_t bytes)
 {
     bool spared = guard->opts.per_address == 0 ||
                   (guard->opts.spare_loopback && hd_address_loopback(address));
@@ -109,7 +138,7 @@ static struct hd_link *add_link(hd_guard *guard, int fd, const struct sockaddr *
     where = find_peer(guard, key);
     if (guard->open >= guard->opts.connections ||
         (!spared && *where && (*where)->count >= guard->opts.per_address) ||
-        !(link = hd_alloc(1, sizeof *link)))
+        bytes > sizeof link->address || !(link = hd_alloc(1, sizeof *link)))
         return NULL;
     if (!*where) {
         *where = hd_alloc(1, sizeof **where);
@@ -124,10 +153,10 @@ static struct hd_link *add_link(hd_guard *guard, int fd, const struct sockaddr *
     link->fd = fd;
     hd_link_give(link, guard->opts.head_ms);
     hd_address_text(address, link->peer);
-    link->next = guard->links;
-    if (link->next)
-        link->next->previous = link;
-    guard->links = guard->by_fd[fd] = link;
+    memcpy(&link->address, address, bytes);
+    link->address_bytes = bytes;
+    enter(&guard->anteroom, link);
+    guard->by_fd[fd] = link;
     guard->open++;
     return link;
 }
@@ -187,33 +216,138 @@ static void cut_link(struct hd_link *link)
 void hd_guard_cut(hd_guard *guard, bool busy_too)
 {
     pthread_mutex_lock(&guard->lock);
-    for (struct hd_link *link = guard->links; link; link = link->next)
+    for (struct hd_link *link = guard->house.first; link; link = link->next)
         if (link->opened && !link->cut && (busy_too || !atomic_load(&link->busy)))
             cut_link(link);
     pthread_mutex_unlock(&guard->lock);
 }
 
-/* ---- the thread */
+/* ---- the anteroom; under the door */
 
-static void enforce_deadlines(hd_guard *guard)
+static void dismiss(hd_guard *guard, struct hd_link *link)
 {
-    int64_t now = hd_monotonic_ns();
-    bool crowded;
+    int fd = link->fd;
 
     pthread_mutex_lock(&guard->lock);
-    crowded = guard->open >= guard->opts.connections - guard->opts.connections / 8;
-    for (struct hd_link *link = guard->links; link; link = link->next) {
+    drop_link(guard, link);
+    pthread_mutex_unlock(&guard->lock);
+    close(fd);
+}
+
+static void hand_over(hd_guard *guard, struct hd_link *link)
+{
+    struct sockaddr_in6 address = link->address;
+
+    epoll_ctl(guard->epoll, EPOLL_CTL_DEL, link->fd, NULL);
+    pthread_mutex_lock(&guard->lock);
+    leave(link);
+    enter(&guard->house, link);
+    pthread_mutex_unlock(&guard->lock);
+    if (guard->opts.adopt(guard->opts.context, link->fd, (struct sockaddr *)&address,
+                          link->address_bytes))
+        return; /* the link may be gone */
+    atomic_fetch_add(&guard->refused, 1);
+    pthread_mutex_lock(&guard->lock);
+    drop_link(guard, link);
+    pthread_mutex_unlock(&guard->lock);
+}
+
+/* ended: no more will come. Who has sent as much as a head may be long is not slow; that it is too
+ * long is for the adopter to say. False: the link is in the anteroom no more. */
+static bool look_at(hd_guard *guard, struct hd_link *link, bool ended)
+{
+    ssize_t got = recv(link->fd, guard->seen, sizeof guard->seen, MSG_PEEK | MSG_DONTWAIT);
+    size_t bytes = got > 0 ? (size_t)got : 0;
+    bool whole = bytes == sizeof guard->seen ||
+                 (guard->opts.tls ? hd_tls_record_whole(guard->seen, bytes)
+                                  : hd_http_head_whole(guard->seen, bytes));
+
+    if (!whole && !ended && (got > 0 || (got < 0 && errno == EAGAIN))) {
+        link->began = got > 0;
+        return true;
+    }
+    if (whole)
+        hand_over(guard, link);
+    else
+        dismiss(guard, link);
+    return false;
+}
+
+static void see_to_anteroom(hd_guard *guard)
+{
+    struct epoll_event ready[LOOKS_MAX];
+
+    pthread_mutex_lock(&guard->door);
+    int count = epoll_wait(guard->epoll, ready, LOOKS_MAX, 0);
+    for (int i = 0; i < count; i++)
+        look_at(guard, ready[i].data.ptr,
+                (ready[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);
+    pthread_mutex_unlock(&guard->door);
+}
+
+/* ---- deadlines: each puts out CUTS_MAX at most, and returns how many it did */
+
+static bool crowded(hd_guard *guard)
+{
+    bool many;
+
+    pthread_mutex_lock(&guard->lock);
+    many = guard->open >= guard->opts.connections - guard->opts.connections / 8;
+    pthread_mutex_unlock(&guard->lock);
+    return many;
+}
+
+/* All have the same time, so who came first is due first. */
+static int clear_anteroom(hd_guard *guard)
+{
+    int64_t now = hd_monotonic_ns(), patience = HD_HTTP_CROWDED_MS * INT64_C(1000000);
+    bool crowd = crowded(guard);
+    int cuts = 0;
+
+    pthread_mutex_lock(&guard->door);
+    for (struct hd_link *link; cuts < CUTS_MAX && (link = guard->anteroom.first); cuts++) {
+        bool silent = crowd && atomic_load(&link->since_ns) + patience <= now;
+        if (!silent && atomic_load(&link->deadline_ns) > now)
+            break;
+        if (silent || link->began)
+            atomic_fetch_add(&guard->cut_off, 1);
+        dismiss(guard, link);
+    }
+    pthread_mutex_unlock(&guard->door);
+    return cuts;
+}
+
+static int clear_house(hd_guard *guard)
+{
+    int64_t now = hd_monotonic_ns(), patience = HD_HTTP_CROWDED_MS * INT64_C(1000000);
+    bool crowd = crowded(guard);
+    int cuts = 0;
+
+    pthread_mutex_lock(&guard->lock);
+    for (struct hd_link *link = guard->house.first; link && cuts < CUTS_MAX; link = link->next) {
         bool busy = atomic_load(&link->busy),
-             silent = crowded && !busy &&
-                      atomic_load(&link->since_ns) + HD_HTTP_CROWDED_MS * INT64_C(1000000) <= now;
+             silent = crowd && !busy && atomic_load(&link->since_ns) + patience <= now;
         if (!link->opened || link->cut || (!silent && atomic_load(&link->deadline_ns) > now))
             continue;
         cut_link(link);
+        cuts++;
         if (busy || silent)
             atomic_fetch_add(&guard->cut_off, 1);
     }
     pthread_mutex_unlock(&guard->lock);
+    return cuts;
 }
+
+/* In how many milliseconds there is more to do. Of a crowd, who never asked goes first. */
+static int enforce_deadlines(hd_guard *guard)
+{
+    bool more = clear_anteroom(guard) == CUTS_MAX;
+
+    more |= clear_house(guard) == CUTS_MAX;
+    return more ? CUTS_PAUSE_MS : guard->opts.tick_ms;
+}
+
+/* ---- the thread */
 
 static void refuse(hd_guard *guard, int fd)
 {
@@ -225,6 +359,7 @@ static void refuse(hd_guard *guard, int fd)
 
 static void accept_one(hd_guard *guard, int fd, const struct sockaddr *address, socklen_t bytes)
 {
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
     struct hd_link *link = NULL;
     int on = 1, unsent = HD_HTTP_UNSENT_BYTES;
 
@@ -233,15 +368,15 @@ static void accept_one(hd_guard *guard, int fd, const struct sockaddr *address, 
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     pthread_mutex_lock(&guard->lock);
     if (fd < guard->fds)
-        link = add_link(guard, fd, address);
+        link = add_link(guard, fd, address, bytes);
     pthread_mutex_unlock(&guard->lock);
+    event.data.ptr = link;
     if (!link) {
         refuse(guard, fd);
-    } else if (!guard->opts.adopt(guard->opts.context, fd, address, bytes)) {
+    } else if (look_at(guard, link, false) /* most have asked by now */
+               && epoll_ctl(guard->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
         atomic_fetch_add(&guard->refused, 1);
-        pthread_mutex_lock(&guard->lock);
-        drop_link(guard, link);
-        pthread_mutex_unlock(&guard->lock);
+        dismiss(guard, link);
     }
 }
 
@@ -269,28 +404,29 @@ static bool accept_some(hd_guard *guard)
 static void *guard_thread(void *argument)
 {
     hd_guard *guard = argument;
-    struct pollfd polled[2 + HD_HTTP_DRAINED_MAX];
+    struct pollfd polled[3 + HD_HTTP_DRAINED_MAX];
     bool breathless = false;
     int64_t next_ns = 0;
 
     while (!atomic_load(&guard->ended)) {
-        nfds_t count = 2;
+        int64_t left_ms = (next_ns - hd_monotonic_ns()) / 1000000 + 1;
         polled[0] = (struct pollfd){guard->wake, POLLIN, 0};
+        polled[1] = (struct pollfd){guard->epoll, POLLIN, 0};
         pthread_mutex_lock(&guard->door);
-        polled[1] = (struct pollfd){breathless ? -1 : guard->listener, POLLIN, 0};
+        polled[2] = (struct pollfd){breathless ? -1 : guard->listener, POLLIN, 0};
         pthread_mutex_unlock(&guard->door);
-        count += (nfds_t)hd_drain_poll(&guard->drain, polled + count);
-        poll(polled, count, guard->opts.tick_ms);
+        nfds_t count = 3 + (nfds_t)hd_drain_poll(&guard->drain, polled + 3);
+        poll(polled, count, left_ms > 0 ? (int)left_ms : 0);
         if (polled[0].revents & POLLIN) {
             eventfd_t value;
             eventfd_read(guard->wake, &value);
         }
-        breathless = (polled[1].revents & POLLIN) && !accept_some(guard);
+        if (polled[1].revents & POLLIN)
+            see_to_anteroom(guard);
+        breathless = (polled[2].revents & POLLIN) && !accept_some(guard);
         hd_drain_read(&guard->drain);
-        if (hd_monotonic_ns() >= next_ns) {
-            enforce_deadlines(guard);
-            next_ns = hd_monotonic_ns() + guard->opts.tick_ms * INT64_C(1000000);
-        }
+        if (hd_monotonic_ns() >= next_ns)
+            next_ns = hd_monotonic_ns() + enforce_deadlines(guard) * INT64_C(1000000);
     }
     return NULL;
 }
@@ -319,7 +455,7 @@ heed_status hd_guard_open(const struct hd_guard_opts *opts, hd_guard **out)
     if (!guard)
         return hd_fail(HEED_E_NOMEM, "http: out of memory");
     guard->opts = *opts;
-    guard->listener = guard->wake = -1;
+    guard->listener = guard->wake = guard->epoll = -1;
     guard->seed = hd_mix64((uint64_t)hd_monotonic_ns() ^ (uintptr_t)guard);
     guard->fds = raise_descriptors();
     if (guard->opts.connections > guard->fds - HD_HTTP_DESCRIPTORS_KEPT)
@@ -335,6 +471,8 @@ heed_status hd_guard_open(const struct hd_guard_opts *opts, hd_guard **out)
         status = hd_fail(HEED_E_NOMEM, "http: out of memory");
     if (status == HEED_OK && (guard->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
         status = hd_fail_errno(HEED_E_IO, "http: eventfd");
+    if (status == HEED_OK && (guard->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0)
+        status = hd_fail_errno(HEED_E_IO, "http: epoll");
     if (status == HEED_OK)
         *out = guard;
     else
@@ -365,6 +503,8 @@ void hd_guard_deafen(hd_guard *guard)
     if (guard->listener >= 0)
         close(guard->listener);
     guard->listener = -1;
+    while (guard->anteroom.first)
+        dismiss(guard, guard->anteroom.first);
     pthread_mutex_unlock(&guard->door);
     eventfd_write(guard->wake, 1);
 }
@@ -379,12 +519,16 @@ void hd_guard_close(hd_guard *guard)
         pthread_join(guard->thread, NULL);
     }
     hd_drain_clear(&guard->drain);
-    while (guard->links) /* adopted, but never opened */
-        drop_link(guard, guard->links);
+    while (guard->anteroom.first)
+        dismiss(guard, guard->anteroom.first);
+    while (guard->house.first) /* adopted, but never opened */
+        drop_link(guard, guard->house.first);
     if (guard->listener >= 0)
         close(guard->listener);
     if (guard->wake >= 0)
         close(guard->wake);
+    if (guard->epoll >= 0)
+        close(guard->epoll);
     pthread_mutex_destroy(&guard->lock);
     pthread_mutex_destroy(&guard->door);
     hd_free(guard->by_fd);
@@ -395,6 +539,7 @@ void hd_guard_count(hd_guard *guard, struct hd_guard_counts *out)
 {
     pthread_mutex_lock(&guard->lock);
     out->open = guard->open;
+    out->waiting = guard->anteroom.count;
     pthread_mutex_unlock(&guard->lock);
     out->accepted = atomic_load(&guard->accepted);
     out->refused = atomic_load(&guard->refused);

@@ -223,6 +223,33 @@ bool hd_http_length(const char *text, uint64_t *length)
     return true;
 }
 
+/* ---- where the first thing a client says ends */
+
+bool hd_http_head_whole(const char *text, size_t bytes)
+{
+    const char *end = text + bytes, *at = text;
+
+    while (at < end && (*at == '\r' || *at == '\n'))
+        at++;
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at)))) {
+        at++;
+        if (at < end && *at == '\r')
+            at++;
+        if (at < end && *at == '\n')
+            return true;
+    }
+    return false;
+}
+
+bool hd_tls_record_whole(const char *text, size_t bytes)
+{
+    const unsigned char *b = (const unsigned char *)text;
+
+    if (bytes > 0 && b[0] != 22) /* RFC 8446, 5.1: a handshake, version (2), length (2) */
+        return true;
+    return bytes >= 5 && bytes - 5 >= ((size_t)b[3] << 8 | b[4]);
+}
+
 /* ---- targets */
 
 const char *hd_http_path(const char *target)

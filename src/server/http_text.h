@@ -37,6 +37,12 @@ bool hd_http_plain_id(const char *text);
 /* Digits alone; false also where it does not fit. */
 bool hd_http_length(const char *text, uint64_t *length);
 
+/* Whether a request's head has come to its end, an empty line. A line may end in LF alone, and empty
+ * ones may come first: whether they may is for whoever reads the head. */
+bool hd_http_head_whole(const char *text, size_t bytes);
+/* Whether the first record of a TLS connection has come, or something that is none. */
+bool hd_tls_record_whole(const char *text, size_t bytes);
+
 /* Where the path starts in a target: past the scheme and authority of an absolute one. NULL: it is
  * neither a path, nor absolute, nor `*`. */
 const char *hd_http_path(const char *target);

@@ -319,6 +319,8 @@ static void put_server(struct page *page, struct hd_server *server)
     if (server->http)
         hd_http_count(server->http, &http);
     one(page, "heed_connections", "gauge", "Connections that are open.", (double)http.connections);
+    one(page, "heed_connections_waiting", "gauge", "Of those, that have not asked anything yet.",
+        (double)http.waiting);
     one(page, "heed_connections_total", "counter", "Connections so far.", (double)http.accepted);
     one(page, "heed_connections_refused_total", "counter", "Connections past a limit.",
         (double)http.refused);

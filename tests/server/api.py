@@ -144,7 +144,7 @@ def test_watch(server):
     check("ready", ready["items"] == 200 and ready["model"] and ready["missing"] == [], ready)
     metrics = server.call("GET", "/metrics").text
     for name in ("heed_http_requests_total", "heed_http_request_seconds_bucket", "heed_connections",
-                 "heed_intake_waiting", "process_resident_memory_bytes", "heed_events_total"):
+                 "heed_connections_waiting", "heed_intake_waiting", "process_resident_memory_bytes", "heed_events_total"):
         check(f"metrics have {name}", name in metrics)
     for line in metrics.splitlines():
         check(f"metrics: {line}", re.fullmatch(

@@ -48,6 +48,16 @@ class Server:
         words = self.process.stdout.readline().split()
         return dict(zip(words[::2], map(int, words[1::2])))
 
+    def comes_to(self, name, value, within=10):
+        until = time.time() + within
+        while self.counts()[name] != value:
+            assert time.time() < until, f"{name} does not come to {value}: {self.counts()}"
+            time.sleep(0.01)
+
+    def resident(self):
+        with open(f"/proc/{self.process.pid}/statm") as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def stop(self, wait_ms=2000, linger_ms=0):
         """How long it took, in milliseconds."""
         self.process.stdin.write(f"stop {wait_ms}\n{linger_ms}\n")
@@ -655,6 +665,92 @@ def deadlines():
         assert server.counts()["cut_off"] >= 3, server.counts()
 
 
+def anteroom():
+    """Whose head is not whole is known to the door alone."""
+    start = b"GET /repeat HTTP/1.1\r\nHost: a\r\nX: "
+    with Server() as server:
+        halves = [Client(server) for _ in range(20)]
+        for client in halves[10:]:
+            client.send(start)
+        server.comes_to("waiting", 20)
+        with Client(server) as other:
+            same("beside them", other.ask("GET /repeat").status, 200)
+            same("nobody else came in", server.counts()["waiting"], 20)
+            halves[0].send(start)
+            for client in halves[:1] + halves[19:]:
+                client.send(b"y\r\n\r\n")
+                same("a head in two pieces", client.answer().status, 200)
+            server.comes_to("waiting", 18)
+            halves[1].socket.close()
+            halves[18].socket.close()
+            server.comes_to("waiting", 16)
+            same("open", server.counts()["open"], 19)
+        with Client(server) as client:
+            for byte in b"\r\n" + start + b"y\r\n\r\n":
+                client.send(bytes([byte]))
+            same("byte by byte", client.answer().status, 200)
+        with Client(server) as client:
+            client.send(start + b"y\r\n\r\n")
+            client.socket.shutdown(socket.SHUT_WR)
+            same("who says no more", client.answer().status, 200)
+        with Client(server) as client:
+            client.send(start)
+            client.socket.shutdown(socket.SHUT_WR)
+            assert client.closed() and not client.read, client.read
+        for bytes_sent, waits, status in ((8191, 17, 200), (8192, 16, 431)):
+            with Client(server) as client:
+                client.send(start + b"y" * (bytes_sent - len(start) - 3) + b"\r\n\r")
+                server.comes_to("waiting", waits)
+                client.send(b"\n")
+                same(f"a head of {bytes_sent} bytes and one", client.answer().status, status)
+        same("cut off", server.counts()["cut_off"], 0)
+        assert server.stop(5000) < 4000, "waits for halves of heads"
+    with Server("head_ms=500") as server:
+        halves = [Client(server) for _ in range(20)]
+        for client in halves[10:]:
+            client.send(start)
+        server.comes_to("open", 0)
+        same("silence is not counted, half a head is", server.counts()["cut_off"], 10)
+    with Server() as server:
+        count, before = allow_files(5000), server.resident()
+        slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(count)]
+        for s in slow:
+            s.send(start)
+        server.comes_to("waiting", count)
+        each = (server.resident() - before) / count
+        assert each < 4096, f"a slow connection takes {each} bytes"
+        for s in slow:
+            s.close()
+        server.comes_to("open", 0)
+
+
+def due_together():
+    """Thousands whose time is up at once go one after another; others notice nothing."""
+    with Server("head_ms=1000", "idle_ms=1000") as server:
+        count = allow_files(3000)
+        idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(count)]
+        for i, s in enumerate(idle):
+            if i % 2:
+                s.send(b"GET /repeat HTTP/1.1\r\nHost: a\r\n\r\n")
+        began, worst = time.time(), 0.0
+        with Client(server) as client:
+            while server.counts()["open"] > 1:
+                asked = time.time()
+                same("among them", client.ask("POST /echo", body=b"hi").body, b"hi")
+                worst = max(worst, time.time() - asked)
+                assert time.time() - began < 15, server.counts()
+        assert worst < 3.0, f"an answer took {worst} s"
+        for s in idle:
+            s.close()
+
+
+def allow_files(count):
+    """How many of so many connections can be opened here."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return min(count, most // 2)
+
+
 def crowds():
     with Server("per_address=5") as server:
         clients = [Client(server) for _ in range(5)]
@@ -668,16 +764,21 @@ def crowds():
         with Client(server) as client:
             same("a place is free again", client.ask("GET /repeat").status, 200)
         same("refused", server.counts()["refused"], 1)
-    with Server("connections=5") as server:
-        clients = [Client(server) for _ in range(5)]
-        with Client(server) as sixth:
-            same("all", sixth.answer().status, 503)
-        time.sleep(2.5)  # they have been silent too long for so full a house
-        with Client(server) as sixth:
-            same("when they are gone", sixth.ask("GET /repeat").status, 200)
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
-    count = min(2000, files[1] // 2)
+    for asked in (2, 5):
+        with Server("connections=5") as server:
+            clients = [Client(server) for _ in range(5)]
+            for client in clients[:asked]:
+                same("within", client.ask("GET /repeat").status, 200)
+            clients[4].send(b"GET /repeat HTTP/1.1\r\n"[:12 if asked < 5 else 0])
+            with Client(server) as sixth:
+                same("all", sixth.answer().status, 503)
+            time.sleep(2.5)  # they have been silent too long for so full a house
+            with Client(server) as sixth:
+                same("when they are gone", sixth.ask("GET /repeat").status, 200)
+            assert server.counts()["cut_off"] >= 1, server.counts()
+            if asked == 2:  # the others made room
+                same("who has asked stays", clients[0].ask("GET /repeat").status, 200)
+    count = allow_files(2000)
     with Server() as server:
         idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(count)]
         for i, s in enumerate(idle):
@@ -785,6 +886,18 @@ def tls():
             with Client(server) as client:
                 client.send(b"GET /repeat HTTP/1.1\r\nHost: a\r\n\r\n")
                 assert client.closed()
+            with Client(server) as client:
+                hello = ssl.MemoryBIO()
+                try:
+                    context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
+                except ssl.SSLWantReadError:
+                    pass
+                hello = hello.read()
+                for i in range(len(hello)):
+                    client.send(hello[i:i + 1])
+                    if i == len(hello) - 2:
+                        server.comes_to("waiting", 1)
+                same("a first record in pieces, answered by a record", client.exactly(1), b"\x16")
         os.chmod(key, 0o644)
         for options, word in (((f"certificate={certificate}", f"key={key}"), "open to everybody"),
                               ((f"certificate={certificate}",), "a certificate and its key"),
@@ -812,7 +925,7 @@ def where():
 
 
 for case in (heads, limits, refused_while_sending, reuse, bodies, crowded_bodies, answers, cors, streams,
-             access_log, noise, deadlines, crowds, leavers, stopping, tls, where):
+             access_log, noise, deadlines, anteroom, due_together, crowds, leavers, stopping, tls, where):
     if WORDS and case.__name__ not in WORDS:
         continue
     began = time.time()

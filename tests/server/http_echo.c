@@ -237,9 +237,9 @@ int main(int argc, char **argv)
         if (sscanf(line, "stop %d", &wait_ms) == 1)
             break;
         hd_http_count(http, &counts);
-        printf("open %lld accepted %lld refused %lld cut_off %lld streams %d\n",
-               (long long)counts.connections, (long long)counts.accepted, (long long)counts.refused,
-               (long long)counts.cut_off, atomic_load(&lines_done));
+        printf("open %lld waiting %lld accepted %lld refused %lld cut_off %lld streams %d\n",
+               (long long)counts.connections, (long long)counts.waiting, (long long)counts.accepted,
+               (long long)counts.refused, (long long)counts.cut_off, atomic_load(&lines_done));
         fflush(stdout);
     }
     int64_t began = hd_monotonic_ns();

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 /* cmocka.h needs some of those first */
 #include <cmocka.h>
@@ -246,6 +247,48 @@ static void test_rows(void **state)
     }
 }
 
+/* whole_at: the shortest beginning that is whole; 0: none is. Literals, as there are zeros in them. */
+#define FIRST(kind, text, whole_at) {hd_##kind##_whole, text, sizeof(text) - 1, whole_at}
+static const struct {
+    bool (*whole)(const char *text, size_t bytes);
+    const char *text;
+    size_t bytes, whole_at;
+} firsts[] = {
+    FIRST(http_head, "", 0),
+    FIRST(http_head, "GET / HTTP/1.1\r\n\r\n", 18),
+    FIRST(http_head, "GET / HTTP/1.1\r\nHost: a\r\n\r\nand more\n\n", 27),
+    FIRST(http_head, "GET / HTTP/1.1\nHost: a\n\nand more", 24),
+    FIRST(http_head, "GET / HTTP/1.1\nHost: a\n\r\n", 25),
+    FIRST(http_head, "GET / HTTP/1.1\r\nHost: a\r\n\n", 26),
+    FIRST(http_head, "GET / HTTP/1.1\r\nHost: a\r\n \r\n", 0),
+    FIRST(http_head, "GET / HTTP/1.1\r\nHost: a\n\rb\r\n", 0),
+    FIRST(http_head, "GET / HTTP/1.1\r\rHost: a\r\r", 0),
+    FIRST(http_head, "GET /\0 HTTP/1.1\r\n\r\n", 19),
+    FIRST(http_head, "\r\n\r\n\n\n\r\r", 0),
+    FIRST(http_head, "\r\n\nGET / HTTP/1.1\r\n\r\n", 21),
+    FIRST(tls_record, "", 0),
+    FIRST(tls_record, "GET", 1),
+    FIRST(tls_record, "\x80\x2e\x01", 1),
+    FIRST(tls_record, "\x16\x03\x01\x00\x00", 5),
+    FIRST(tls_record, "\x16\x03\x01\x00\x04\x01\x00\x00\x00\x00", 9),
+    FIRST(tls_record, "\x16\x03\x01\x01\x00\x01\x00\x00\x00", 0),
+};
+
+static void test_firsts(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof firsts / sizeof *firsts; i++) {
+        print_message("# `%s`\n", firsts[i].text);
+        for (size_t bytes = 0; bytes <= firsts[i].bytes; bytes++) {
+            char *beginning = malloc(bytes ? bytes : 1); /* of its own length, so that reading on shows */
+            memcpy(beginning, firsts[i].text, bytes);
+            assert_int_equal(firsts[i].whole(beginning, bytes),
+                             firsts[i].whole_at && bytes >= firsts[i].whole_at);
+            free(beginning);
+        }
+    }
+}
+
 static void test_edges(void **state)
 {
     char got[64], host[300] = "", want[512];
@@ -271,7 +314,7 @@ static void test_edges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_accepted), cmocka_unit_test(test_rows),
-                                       cmocka_unit_test(test_edges)};
+                                       cmocka_unit_test(test_firsts), cmocka_unit_test(test_edges)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
