@@ -29,8 +29,8 @@
 #define STATUS_MAX 600
 
 enum kind { FEED, EVENT, KINDS };
-enum mode { MODE_FEED, MODE_EVENT, MODE_BULK, MODE_FRESH, MODE_HOLD, MODES };
-static const char *const mode_names[MODES] = {"feed", "event", "bulk", "fresh", "hold"};
+enum mode { MODE_FEED, MODE_EVENT, MODE_BULK, MODE_FRESH, MODE_HOLD, MODE_WALL, MODES };
+static const char *const mode_names[MODES] = {"feed", "event", "bulk", "fresh", "hold", "wall"};
 
 /* A request's way: what it asks, from which moment its latency counts, what it will have checked. */
 struct asker {
@@ -411,7 +411,9 @@ static const char help[] =
     "  event   POST /v1/events with one event, of a user and an item drawn at random\n"
     "  bulk    POST /v1/events with --lines of them\n"
     "  fresh   a feed, a view of its first item, the feed again: is the item gone?\n"
-    "  hold    connections that ask for nothing: half are idle, half send a byte a second\n"
+    "  hold    connections that are a burden: a third says nothing, a third sends a byte a\n"
+    "          second, a third has asked once; what is closed is opened again\n"
+    "  wall    a server of nothing at HOST PORT, to hold them against for comparison\n"
     "\n"
     "Options\n"
     "  -m, --mode MODE         [feed]\n"
@@ -552,6 +554,8 @@ int main(int argc, char **argv)
     complete(&load);
     if (load.mode == MODE_HOLD)
         return load_hold(load.host, load.port, load.connections, load.seconds);
+    if (load.mode == MODE_WALL)
+        return load_wall(load.host, load.port, load.connections, load.seconds);
     bool ran = run(&load);
     if (ran)
         report(&load);

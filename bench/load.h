@@ -84,8 +84,11 @@ void load_times_add(struct load_times *times, int64_t us);
 /* {"p50": ...} in milliseconds. */
 void load_times_print(const struct load_times *times, const char *name);
 
-/* Connections that ask for nothing (load_hold.c): `count` of them for `seconds`. */
+/* Connections that ask for next to nothing (load_hold.c): `count` of them for `seconds`. */
 int load_hold(const char *host, const char *port, int count, double seconds);
+/* A server of nothing to hold up to `count` of them against: it closes each after ten seconds, but
+ * those that have asked. */
+int load_wall(const char *host, const char *port, int count, double seconds);
 
 int64_t load_clock_ns(void);
 

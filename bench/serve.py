@@ -12,7 +12,8 @@ Rows (all but `soak`, `kill` and `million` where none is named):
   single    events one by one, durable before the answer
   fresh     a feed, a view of its first item, the feed again: is the item gone, on the next request?
   open      kill -9 under load, then: how long until it is ready again
-  idle      10,000 connections that are idle or slow: what others feel
+  idle      10,000 connections that are idle or slow: what others feel, and how much of it the load
+            generator's holding takes by itself
   soak      feeds and events at half load for --soak seconds: memory and latency, by sixths
   kill      kill -9 under load --kills times; every acknowledged event is looked for in the export, once
   million   1,000,000 users, 100,000 items, 50,000,000 events (times --scale): import, disk, open, serve
@@ -72,6 +73,12 @@ def fdatasync_ms(folder):
     return round(1000 * statistics.median(times), 3)
 
 
+def cpu_s(process):
+    with open(f"/proc/{process.pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
 class Server:
     """`heed serve` on a data folder; open_s is how long it took to get ready."""
 
@@ -95,9 +102,7 @@ class Server:
             return False
 
     def cpu_s(self):
-        with open(f"/proc/{self.process.pid}/stat") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_s(self.process)
 
     def rss_mib(self):
         with open(f"/proc/{self.process.pid}/status") as f:
@@ -121,8 +126,8 @@ def first_feed_s(args):
     return round(time.monotonic() - begin, 3)
 
 
-def start_load(args, *options):
-    return subprocess.Popen([args.load, *map(str, options), "127.0.0.1", str(args.port)],
+def start_load(args, *options, port=None):
+    return subprocess.Popen([args.load, *map(str, options), "127.0.0.1", str(port or args.port)],
                             stdout=subprocess.PIPE, text=True)
 
 
@@ -328,23 +333,48 @@ def row_kill(args):
             "wanted": {"lost": 0, "twice": 0, "open_s": 2}}
 
 
-def row_idle(args):
-    server = Server(args, scratch(args, data10k(args)))
-    ask = ["--mode", "feed", "--users", 5000, "--connections", 8, "--rate", args.idle_rate,
-           "--warm", args.warm, "--seconds", args.seconds]
-    alone = load(args, server, *ask)
-    before = server.rss_mib()
-    holding = start_load(args, "--mode", "hold", "--connections", args.idle,
-                         "--seconds", args.seconds * 2 + 15)
+def ask_beside(args, server, ask, port):
+    """Feeds while args.idle connections are held against a port: the server's own, or a wall's beside
+    it, for the share that the holder and the kernel under it have in what others feel."""
+    seconds = args.idle_seconds + args.warm + 10
+    wall = start_load(args, "--mode", "wall", "--connections", args.idle, "--seconds", seconds + 1,
+                      port=port) if port != args.port else None
+    time.sleep(0.2)
+    holder = start_load(args, "--mode", "hold", "--connections", args.idle, "--seconds", seconds,
+                        port=port)
     time.sleep(8)  # to open them all
-    beside = load(args, server, *ask)
-    during = server.rss_mib()
-    held = json.loads(holding.communicate()[0])
+    before = {"server": server.cpu_s(), "holder": cpu_s(holder)}
+    said = load(args, server, *ask)
+    took = args.idle_seconds + args.warm
+    share = {"server": round((server.cpu_s() - before["server"]) / took, 3),
+             "holder": round((cpu_s(holder) - before["holder"]) / took, 3)}
+    rss = server.rss_mib()
+    held = json.loads(holder.communicate()[0])
+    if wall:
+        wall.communicate()
+    return {"ms": said["feed_ms"], "processors": share, "rss_mib": rss, "errors": errors(said),
+            "held": {name: held[name] for name in ("open_max", "closed_by_server", "refused")}}
+
+
+def row_idle(args):
+    """`control` is the same feeds while the same connections stand against another process: the
+    server's doing is what `beside` has more. processors: how many each was using."""
+    server = Server(args, scratch(args, data10k(args)))
+    ask = ["--mode", "feed", "--users", 500, "--connections", 8, "--rate", args.idle_rate,
+           "--warm", args.warm, "--seconds", args.idle_seconds]
+    load(args, server, *ask)  # so that all of them are kept, and memory's growth is the connections'
+    before = server.cpu_s()
+    alone = load(args, server, *ask)
+    alone_cpu = round((server.cpu_s() - before) / (args.idle_seconds + args.warm), 3)
+    rss = server.rss_mib()
+    control = ask_beside(args, server, ask, args.port + 1)
+    beside = ask_beside(args, server, ask, args.port)
     after = load(args, server, *ask)
     server.end()
-    return {"held": held, "alone_ms": alone["feed_ms"], "beside_ms": beside["feed_ms"],
-            "after_ms": after["feed_ms"], "errors": sum(map(errors, (alone, beside, after))),
-            "rss_mib": [before, during]}
+    return {"alone": {"ms": alone["feed_ms"], "processors": {"server": alone_cpu}, "rss_mib": rss},
+            "control": control, "beside": beside, "after_ms": after["feed_ms"],
+            "errors": errors(alone) + errors(after) + control.pop("errors") + beside.pop("errors"),
+            "wanted": {"errors": 0, "beside_p99_ms": "2 x alone"}}
 
 
 def row_soak(args):
@@ -411,6 +441,8 @@ def main():
     parser.add_argument("--soak", type=float, default=60, help="seconds; 1800 is the real one")
     parser.add_argument("--soak-rate", type=float, default=200, help="feeds, and as many events, a second")
     parser.add_argument("--idle", type=int, default=10_000, help="connections")
+    parser.add_argument("--idle-seconds", type=float, default=20,
+                        help="of idle: two rounds of the ten seconds that a slow head is given")
     parser.add_argument("--idle-rate", type=float, default=100, help="feeds a second of idle and million")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--scale", type=float, default=1, help="of million")
