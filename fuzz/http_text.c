@@ -8,7 +8,7 @@
  *
  * Laws, beside surviving: what is taken keeps to its grammar; written again it is read as the same;
  * a body is the same in whatever pieces it came, and never longer than its bound. */
-#include "server/http_body.h"
+#include "http/body.h"
 #include "text/utf8.h"
 
 #include <stdio.h>

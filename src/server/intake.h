@@ -12,7 +12,7 @@
 
 #include "base/limits.h"
 #include "heed/engine.h"
-#include "server/http.h"
+#include "http/http.h"
 #include "server/problem.h"
 
 typedef struct hd_intake hd_intake; /* locked */

@@ -6,7 +6,7 @@
 #define HD_METRICS_H
 
 #include "heed/engine.h"
-#include "server/http.h"
+#include "http/http.h"
 #include "server/intake.h"
 #include "server/route.h"
 

@@ -6,7 +6,7 @@
 #define HD_REPORTS_H
 
 #include "heed/operate.h"
-#include "server/http.h"
+#include "http/http.h"
 
 typedef struct hd_reports hd_reports; /* locked */
 

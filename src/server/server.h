@@ -13,7 +13,7 @@
 #define HD_SERVER_H
 
 #include "heed/operate.h"
-#include "server/http.h"
+#include "http/http.h"
 #include "server/intake.h"
 #include "server/jobs.h"
 #include "server/keys.h"

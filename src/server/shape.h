@@ -7,7 +7,7 @@
 #define HD_SHAPE_H
 
 #include "base/memory.h"
-#include "server/http.h"
+#include "http/http.h"
 #include "text/json.h"
 
 enum hd_shape_kind {

@@ -33,5 +33,9 @@ house simulate text/json.h 1
 house attic base/status.h 1
 house tensor heed/engine.h 1
 house engine heed/engine.h 0
+house http base/status.h 0
+house http engine/engine.h 1
+house engine http/http.h 1
+house server http/http.h 0
 house base string.h 0
 exit $failed

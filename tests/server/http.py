@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP floor from outside, over raw sockets, against tests/server/http_echo.c.
+"""The HTTP floor from outside, over raw sockets, against tests/http/echo.c.
 
     tests/server/http.py HTTP_ECHO [WORD ...]    only the cases whose names hold the words
 """

@@ -8,7 +8,7 @@
  *     http_echo [NAME=VALUE ...]    listen, threads, cors, certificate, key, and every limit by
  * name */
 #include "base/time.h"
-#include "server/http.h"
+#include "http/http.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The small languages of HTTP: each row is a question, what it is asked of, and the answer. */
-#include "server/http_text.h"
+#include "http/text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,15 +3,15 @@
  * The door's thread, its lists of who is in, and what it does with each when something comes from
  * it or a deadline passes. */
 #define _GNU_SOURCE /* accept4 */
-#include "server/http_guard.h"
+#include "http/guard.h"
 
 #include "base/limits.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/time.h"
-#include "server/http_drain.h"
-#include "server/http_listen.h"
-#include "server/http_text.h"
+#include "http/drain.h"
+#include "http/listen.h"
+#include "http/text.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A short array under a lock: who keeps and who reads are different threads. */
-#include "server/http_drain.h"
+#include "http/drain.h"
 
 #include "base/time.h"
 

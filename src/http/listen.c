@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * getaddrinfo() and sockets, once at the start. */
-#include "server/http_listen.h"
+#include "http/listen.h"
 
-#include "server/http.h"
-#include "server/http_text.h"
+#include "http/http.h"
+#include "http/text.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

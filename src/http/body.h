@@ -5,7 +5,7 @@
 #ifndef HD_HTTP_BODY_H
 #define HD_HTTP_BODY_H
 
-#include "server/http_text.h"
+#include "http/text.h"
 
 #include <stdatomic.h>
 

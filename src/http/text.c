@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The parsers. None allocates but into the caller's arena, and none looks past the bytes it is given. */
-#include "server/http_text.h"
+#include "http/text.h"
 
 #include "text/utf8.h"
 

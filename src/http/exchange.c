@@ -6,7 +6,7 @@
  *
  * Where a server stops before somebody has answered, the exchange is an orphan: the client was told
  * 503, and what is answered to it now is thrown away. */
-#include "server/http_inside.h"
+#include "http/inside.h"
 
 #include "base/limits.h"
 #include "base/random.h"

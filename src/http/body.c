@@ -2,7 +2,7 @@
  *
  * zlib and zstd on bodies, piece by piece: the bound is looked at after each piece, so that a
  * bomb is stopped where it passes it. */
-#include "server/http_body.h"
+#include "http/body.h"
 
 #include "base/limits.h"
 #include "base/memory.h"

@@ -5,7 +5,7 @@
  * Of the library's own limits it uses none but memory per connection: its timeout counts
  * inactivity, so a client who sends a byte a second stays for ever. The guard has the deadlines.
  * http_course.c has what happens to a request in between. */
-#include "server/http_inside.h"
+#include "http/inside.h"
 
 #include "base/limits.h"
 #include "base/time.h"

@@ -2,7 +2,7 @@
  *
  * Answers as they go out: entity tags and 304, packing, the headers that every answer has, pieces
  * of a stream. */
-#include "server/http_inside.h"
+#include "http/inside.h"
 
 #include "base/limits.h"
 #include "base/map.h"

@@ -2,7 +2,7 @@
  *
  * A request's head, looked over before anybody acts on it. What two parties could read differently
  * is refused: a proxy in front must not see one request where this server sees two. */
-#include "server/http_inside.h"
+#include "http/inside.h"
 
 #include "base/limits.h"
 

@@ -4,9 +4,9 @@
 #ifndef HD_HTTP_INSIDE_H
 #define HD_HTTP_INSIDE_H
 
-#include "server/http.h"
-#include "server/http_body.h"
-#include "server/http_guard.h"
+#include "http/http.h"
+#include "http/body.h"
+#include "http/guard.h"
 
 #include <microhttpd.h>
 #include <pthread.h>

@@ -6,7 +6,7 @@
  *                                                                             ▲          │
  *                                                                             └ resumed ◀┘
  */
-#include "server/http_inside.h"
+#include "http/inside.h"
 
 #include "base/limits.h"
 #include "base/time.h"

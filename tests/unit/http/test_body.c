@@ -4,7 +4,7 @@
  * hold at the limit and one past it; what was taken is given back. */
 #include "base/memory.h"
 #include "base/random.h"
-#include "server/http_body.h"
+#include "http/body.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
