@@ -77,7 +77,7 @@ heed_status heed_engine_open(const char *folder, const heed_engine_opts *opts, h
     pthread_mutex_init(&engine->write_lock, NULL);
     pthread_mutex_init(&engine->refresh_lock, NULL);
     engine->decisions = -1;
-    engine->items_changes = engine->silent_changes = engine->kept_changes = -1;
+    engine->items_changes = engine->kept_changes = -1;
     engine->threads = opts->threads;
     engine->kept.most = opts->memory_bytes ? opts->memory_bytes : MEMORY_BYTES_DEFAULT;
     engine->discreet = opts->discreet;
@@ -109,7 +109,6 @@ void heed_engine_close(heed_engine *engine)
     hd_model_drop(engine->model);
     hd_popular_drop(engine->popular);
     hd_tally_clear(&engine->tally);
-    hd_free(engine->silent);
     hd_items_drop(engine->items);
     hd_store_close(engine->writer);
     hd_store_close(engine->store);

@@ -3,13 +3,14 @@
  * Records while the engine is open: pieces of text become rows, thousands to a transaction, and what
  * requests read from memory follows each commit.
  *
- *     events read ─▶ write lock ─▶ put ... commit ─▶ engine's lock: items, tally, consent follow ─▶ unlock
+ *     events read ─▶ write lock ─▶ put ... commit ─▶ engine's lock: items, tally follow ─▶ unlock
  *
  * Reading events takes a third of the time, and needs no lock: while one call waits for the disk another
  * reads. The writer has a store handle of its own, so that feeds read beside it. What is kept in memory is
  * brought along only where it stood at what the transaction started from; where another process has
  * written in between it is read again by whoever asks next. */
 #include "acquire/fields.h"
+#include "acquire/user.h"
 #include "base/limits.h"
 #include "base/order.h"
 #include "base/time.h"
@@ -26,7 +27,7 @@
 #define BATCH_ROWS 100000 /* of a few bodies at once: pages that many of them touch are written once */
 
 struct looked_at {
-    int32_t user, item;
+    int32_t item;
     heed_time ts;
 };
 
@@ -35,7 +36,7 @@ struct delta {
     struct hd_store_changes before;
     int32_t *item; /* changed or new; may name one twice */
     int64_t items, item_room;
-    struct looked_at *event; /* new attention */
+    struct looked_at *event; /* new attention that may be learned from */
     int64_t events, event_room;
     bool recount; /* events that the tally holds do not count any more, or those that it left out do */
 };
@@ -65,6 +66,8 @@ struct ingesting {
     struct waiting *waiting;
     int64_t waitings, waiting_room;
     struct delta delta;
+    int32_t asked; /* whose consent was asked for last in this transaction, or -1, and what it was */
+    bool asked_may;
     char trouble[HD_ERROR_BYTES_MAX]; /* for the log, once no lock is held */
 };
 
@@ -79,14 +82,32 @@ static heed_status note_item(struct ingesting *g, int32_t item)
     return HEED_OK;
 }
 
+/* Events that wait come user by user, so each is asked for about once. */
+static heed_status may_learn(struct ingesting *g, int32_t user, bool *may)
+{
+    unsigned consent = 0;
+
+    if (g->asked != user) {
+        HD_TRY(hd_store_get_consent(g->put.store, user, &consent));
+        g->asked = user;
+        g->asked_may = (consent & HD_CONSENT_LEARN) != 0;
+    }
+    *may = g->asked_may;
+    return HEED_OK;
+}
+
 static heed_status note_event(struct ingesting *g, const struct hd_event_row *row)
 {
     struct delta *d = &g->delta;
+    bool may = false;
 
     if (!(HD_KINDS_ATTENTION >> row->kind & 1))
         return HEED_OK;
+    HD_TRY(may_learn(g, row->user, &may));
+    if (!may)
+        return HEED_OK;
     HD_TRY(hd_ingest_grow((void **)&d->event, d->events, &d->event_room, sizeof *d->event));
-    d->event[d->events++] = (struct looked_at){row->user, row->item, row->ts};
+    d->event[d->events++] = (struct looked_at){row->item, row->ts};
     return HEED_OK;
 }
 
@@ -109,12 +130,9 @@ static heed_status follow(heed_engine *engine, struct delta *d, const struct hd_
     }
     if (!engine->tally.loaded || engine->tally.seq != d->before.seq || d->recount)
         return status;
-    if (status == HEED_OK)
-        status = hd_engine_learn_silent(engine);
     engine->tally.horizon = hd_clock_now(&engine->clock) + HD_TALLY_AHEAD_MS;
     for (int64_t e = 0; status == HEED_OK && e < d->events; e++)
-        if (!hd_engine_is_silent(engine, d->event[e].user))
-            status = hd_tally_add(&engine->tally, d->event[e].item, d->event[e].ts);
+        status = hd_tally_add(&engine->tally, d->event[e].item, d->event[e].ts);
     if (status == HEED_OK)
         engine->tally.seq = now->seq;
     else
@@ -182,6 +200,7 @@ static heed_status begin(struct ingesting *g)
     g->items_known = counts.items;
     g->delta.items = g->delta.events = g->rows = 0;
     g->delta.recount = false;
+    g->asked = -1;
     return HEED_OK;
 }
 
@@ -251,6 +270,7 @@ static heed_status put_user(struct ingesting *g, const struct hd_user *user, boo
     heed_status status = hd_put_user(&g->put, user, g->piece->merge, &number, fresh);
     HD_TRY(hd_store_changes(g->put.store, &now));
     g->delta.recount = g->delta.recount || now.seq != before.seq;
+    g->asked = -1;
     return status;
 }
 

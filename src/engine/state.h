@@ -116,11 +116,6 @@ struct heed_engine {
     struct hd_tally tally;
     struct hd_popular *popular; /* as of popular_seq, made at popular_ns */
     int64_t popular_seq, popular_ns;
-    int32_t *silent; /* users who do not want to be learned from, rising; as of silent_changes */
-    int64_t silents, silent_changes;
-    bool silent_stale;     /* they are others by now, so each user is asked for */
-    int32_t silent_asked;  /* who was asked for last, or -1, and what it was */
-    bool silent_answer;
     struct hd_model *model; /* of the file that model_stat describes */
     struct stat model_stat;
     struct hd_table *table; /* the last that was made, or NULL */
@@ -145,11 +140,6 @@ char *hd_engine_path(const heed_engine *engine, const char *name);
 
 /* The store that is written to; under the write lock. */
 HEED_CHECKED heed_status hd_engine_writer(heed_engine *engine, hd_store **writer);
-/* Whether the user does not want to be learned from, as of the last hd_engine_learn_silent(). Both under
- * the lock. Where that cannot be read the answer is yes, and the tally is not loaded any more. */
-bool hd_engine_is_silent(heed_engine *engine, int32_t user);
-HEED_CHECKED heed_status hd_engine_learn_silent(heed_engine *engine);
-
 /* Puts the tally aside where somebody kept it up. At closing time: a failure costs a walk, no more. */
 void hd_engine_settle(heed_engine *engine);
 

@@ -35,7 +35,7 @@
 #define FAST_MS DAY_MS
 #define UNTIMED_MS_MAX (4 * SLOW_MS)
 #define BASE_HALF_LIVES 256 /* of FAST_MS, after which the base moves: 2^256 is far from overflow */
-#define RECOUNT_FEW 50000 /* events and silent users: ten milliseconds */
+#define RECOUNT_EVENTS_FEW 50000 /* ten milliseconds */
 #define SUMMARY_SLOW "popular"
 #define SUMMARY_FAST "trending"
 #define SUMMARY_UNTIMED "untimed"
@@ -265,8 +265,8 @@ heed_status hd_popular_take(heed_engine *engine, int64_t age_ns, struct hd_popul
     struct hd_popular *fresh = NULL;
 
     HD_TRY(hd_store_changes(engine->store, &changes));
-    /* Few events, and few whose events do not count, are counted anew at once; many by whoever refreshes. */
-    bool here = !engine->kept_fresh || changes.seq + engine->silents < RECOUNT_FEW;
+    /* Few events are counted anew at once; many by whoever refreshes. */
+    bool here = !engine->kept_fresh || changes.seq < RECOUNT_EVENTS_FEW;
     if (here && (!engine->tally.loaded || engine->tally.seq != changes.seq)) {
         struct hd_tally tally;
         HD_TRY(hd_tally_load(engine->store, hd_clock_now(&engine->clock), &tally));

@@ -70,12 +70,11 @@
                 "ON CONFLICT DO NOTHING")                                                        \
     X(EACH_EVENT, "SELECT user, ts_ms, item, kind, seq FROM event WHERE user NOT IN "            \
                   "(SELECT number FROM user WHERE consent & 1 = 0) ORDER BY user, ts_ms")        \
-    X(WALK_EVENTS, "SELECT user, item, ts_ms FROM event WHERE (?1 >> kind) & 1 AND user NOT IN " \
-                   "(SELECT number FROM user WHERE consent & 1 = 0)")                            \
+    X(WALK_EVENTS, "SELECT user, item, ts_ms FROM event WHERE (?1 >> kind) & 1 AND NOT EXISTS " \
+                   "(SELECT 1 FROM user WHERE number = event.user AND consent & 1 = 0)")         \
     X(WALK_BY_USER, "SELECT user, item, kind, ts_ms, dwell_ms FROM event "                       \
                     "WHERE (?1 >> kind) & 1 AND ts_ms >= ?2 AND ts_ms < ?3 AND user NOT IN "     \
                     "(SELECT number FROM user WHERE consent & 1 = 0) ORDER BY user")             \
-    X(SILENT_USERS, "SELECT number FROM user WHERE consent & 1 = 0 ORDER BY number")             \
     X(FIND_USER, "SELECT number FROM user WHERE id = ?1")                                        \
     X(FIND_ITEM, "SELECT number FROM item WHERE id = ?1")                                        \
     X(GET_SUMMARY, "SELECT seq, at_ms, vector FROM summary WHERE name = ?1")                     \

@@ -218,8 +218,6 @@ struct hd_event_look {
 typedef heed_status (*hd_look_fn)(void *context, const struct hd_event_look *look);
 HEED_CHECKED heed_status hd_store_walk_by_user(hd_store *store, uint32_t kinds, heed_time from,
                                                heed_time to, hd_look_fn fn, void *context);
-/* The numbers of those users, rising; on the heap, hd_free() them. */
-HEED_CHECKED heed_status hd_store_silent_users(hd_store *store, int32_t **users, int64_t *count);
 
 /* What was computed from the events before `seq`. */
 struct hd_summary_row {

@@ -99,36 +99,3 @@ heed_status hd_store_walk_by_user(hd_store *store, uint32_t kinds, heed_time fro
     sqlite3_reset(s);
     return status;
 }
-
-heed_status hd_store_silent_users(hd_store *store, int32_t **users, int64_t *count)
-{
-    heed_status status = HEED_OK;
-    int32_t *found = NULL;
-    int64_t n = 0, room = 0;
-    sqlite3_stmt *s = NULL;
-    int code = SQLITE_DONE;
-
-    HD_TRY(hd_store_statement(store, STORE_SILENT_USERS, &s));
-    while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
-        if (n == room) {
-            room = room ? room * 2 : 64;
-            int32_t *more = hd_resize(found, (size_t)room, sizeof *more);
-            if (!more) {
-                status = hd_fail(HEED_E_NOMEM, "store: no memory for %" PRId64 " users", room);
-                break;
-            }
-            found = more;
-        }
-        found[n++] = sqlite3_column_int(s, 0);
-    }
-    if (status == HEED_OK && code != SQLITE_DONE)
-        status = hd_store_fail(store, "cannot be read");
-    sqlite3_reset(s);
-    if (status != HEED_OK) {
-        hd_free(found);
-        return status;
-    }
-    *users = found;
-    *count = n;
-    return HEED_OK;
-}
