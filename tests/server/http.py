@@ -709,6 +709,7 @@ def anteroom():
         halves = [Client(server) for _ in range(20)]
         for client in halves[10:]:
             client.send(start)
+        server.comes_to("cut_off", 10)
         server.comes_to("open", 0)
         same("silence is not counted, half a head is", server.counts()["cut_off"], 10)
     with Server() as server:
