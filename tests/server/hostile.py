@@ -459,8 +459,8 @@ def live(serving, folder, data, keys, failures, counts):
     until, reports, reached = began + SECONDS, multiprocessing.Queue(), set()
     watch = Watch(serving, witness, data, began)
     others = [multiprocessing.Process(target=Hostile(n, serving.port, document, keys, patience, reports).run,
-                                      args=(until,)) for n in range(CLIENTS)]
-    others.append(multiprocessing.Process(target=crowd, args=(serving.port, until)))
+                                      args=(until,), daemon=True) for n in range(CLIENTS)]
+    others.append(multiprocessing.Process(target=crowd, args=(serving.port, until), daemon=True))
     for other in others:
         other.start()
     for second in itertools.count():
