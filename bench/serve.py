@@ -273,7 +273,7 @@ def row_events(args, mode, wanted, *options):
 
 
 def row_bulk(args):
-    return row_events(args, "bulk", 100_000, "--lines", args.lines, "--connections", 16)
+    return row_events(args, "bulk", 100_000, "--lines", args.lines, "--connections", 32)
 
 
 def row_single(args):

@@ -129,7 +129,7 @@ typedef struct heed_ingest {
  *          HEED_E_IO    the disk is full, or fails. Counts of accepted are 0 then; what had been committed
  *                       comes again as a duplicate
  * Threads  locked: one call at a time writes; the others read their events meanwhile, then wait
- * Cost     one transaction for each 100,000 records; while the call lasts, some 200 bytes an event
+ * Cost     one transaction for each 250,000 records; while the call lasts, some 200 bytes an event
  */
 HEED_API HEED_CHECKED heed_status heed_engine_ingest(heed_engine *engine, heed_ingest *pieces,
                                                      int count);

@@ -82,7 +82,7 @@
 #define HD_INTAKE_THREADS 2         /* one at the disk, one that reads the next group */
 #define HD_INTAKE_AHEAD_BYTES (256 << 10) /* a group worth reading meanwhile: some 5 ms of reading */
 #define HD_INTAKE_GROUP_MAX 256     /* bodies that wait for the disk together: more gains nothing */
-#define HD_INTAKE_GROUP_BYTES (8 << 20) /* of them together, so that nobody waits long for a neighbour */
+#define HD_INTAKE_GROUP_BYTES (16 << 20) /* of them together, so that nobody waits long for a neighbour */
 #define HD_ERRORS_LISTED_MAX 100    /* bad records that an answer names; all are counted */
 #define HD_OPTION_TEXTS_MAX 1000    /* times that one option of the command line is given: files say more */
 #define HD_JOBS_WAITING_MAX 16      /* jobs that wait for the one that runs: more is a mistake in a script */

@@ -24,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH_ROWS 100000 /* of a few bodies at once: pages that many of them touch are written once */
+#define BATCH_ROWS 250000 /* of a few bodies at once: pages that many of them touch are written once */
 
 struct looked_at {
     int32_t item;

@@ -146,10 +146,10 @@ static void test_bytes(void **state)
 {
     hd_intake *intake = *state;
     size_t half = HD_INTAKE_GROUP_BYTES / 2 / 1000 * 1000; /* thousands: see the engine above */
-    size_t bytes[] = {half, half, 1000, HD_INTAKE_GROUP_BYTES / 1000 * 1000 + 2000, 0};
+    size_t bytes[] = {half, half, 3000, HD_INTAKE_GROUP_BYTES / 1000 * 1000 + 2000, 0};
     int alone = 0, pairs = 0;
 
-    assert_true(2 * half + 1000 > HD_INTAKE_GROUP_BYTES);
+    assert_true(2 * half + 3000 > HD_INTAKE_GROUP_BYTES);
     pthread_mutex_lock(&gate);
     occupy(intake);
     for (size_t i = 0; i < 5; i++)
