@@ -5,6 +5,7 @@
 #include "base/order.h"
 #include "acquire/user.h"
 #include "base/time.h"
+#include "store/records.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -130,7 +131,7 @@ static heed_status read_user(struct hd_asking *a, heed_engine *engine, const cha
 
     a->consent = HD_CONSENT_DEFAULT;
     if (user)
-        HD_TRY(hd_store_find_user(store, user, strlen(user), &a->user));
+        HD_TRY(hd_store_look_up_user(store, user, &a->user));
     if (a->user >= 0) {
         struct hd_user_row row;
         HD_TRY(hd_store_get_user(store, a->user, arena, &row));

@@ -50,9 +50,9 @@ void hd_engine_forget_user(heed_engine *engine, int32_t user)
 
 static bool is_erased(void *context, int32_t user)
 {
-    const char *id;
+    bool erased = true;
 
-    return hd_store_user_id(context, user, &id) != HEED_OK || hd_store_is_erased_id(id);
+    return hd_store_user_erased(context, user, &erased) != HEED_OK || erased;
 }
 
 /* Mostly users have changed because of a consent, and nobody was erased: then nothing is looked at. */
@@ -60,12 +60,10 @@ heed_status hd_engine_forget_erased(heed_engine *engine, struct hd_kept **gone)
 {
     struct hd_store_changes changes;
     int64_t erased = 0;
-    int32_t number;
 
     HD_TRY(hd_store_changes(engine->store, &changes));
     if (engine->kept_changes == changes.users)
         return HEED_OK;
-    HD_TRY(hd_store_find_user(engine->store, "", 0, &number)); /* brings the names up to date */
     HD_TRY(hd_store_count_erased(engine->store, &erased));
     if (erased != engine->kept_erased)
         *gone = hd_kept_forget_those(&engine->kept, is_erased, engine->store);

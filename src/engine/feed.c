@@ -10,6 +10,7 @@
 #include "allocate/filter.h"
 #include "base/time.h"
 #include "engine/decision.h"
+#include "store/records.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -181,8 +182,7 @@ static bool forgotten(struct hd_feeding *f)
         return false;
     pthread_mutex_lock(&f->engine->lock);
     if (f->engine->kept.forgotten != a->as_of &&
-        hd_store_find_user(f->engine->store, f->request->user, strlen(f->request->user), &user) !=
-            HEED_OK)
+        hd_store_look_up_user(f->engine->store, f->request->user, &user) != HEED_OK)
         user = -1;
     pthread_mutex_unlock(&f->engine->lock);
     return user != a->user;

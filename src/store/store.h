@@ -151,6 +151,8 @@ HEED_CHECKED heed_status hd_store_get_user(hd_store *store, int32_t user, hd_are
                                            struct hd_user_row *row);
 /* The consent alone; no memory is taken. */
 HEED_CHECKED heed_status hd_store_get_consent(hd_store *store, int32_t user, unsigned *consent);
+/* Whether nothing but the number is left of this user. */
+HEED_CHECKED heed_status hd_store_user_erased(hd_store *store, int32_t user, bool *erased);
 
 /* What a user follows or never wants to see: "block" "item" ID, "follow" "author" NAME, ... */
 struct hd_mark_row {

@@ -21,47 +21,56 @@ static struct hd_user_row user_row(sqlite3_stmt *s)
                                 .consent = (unsigned)sqlite3_column_int(s, 3)};
 }
 
+/* The caller resets it. */
+static heed_status find_row(hd_store *store, int32_t user, sqlite3_stmt **s)
+{
+    HD_TRY(hd_store_statement(store, STORE_GET_USER, s));
+    sqlite3_bind_int64(*s, 1, user);
+    int code = sqlite3_step(*s);
+    if (code == SQLITE_ROW)
+        return HEED_OK;
+    heed_status status =
+        code == SQLITE_DONE
+            ? hd_fail(HEED_E_NOTFOUND, "%s: there is no user number %" PRId32, store->folder, user)
+            : hd_store_fail(store, "cannot be read");
+    sqlite3_reset(*s);
+    return status;
+}
+
 heed_status hd_store_get_user(hd_store *store, int32_t user, hd_arena *arena,
                               struct hd_user_row *row)
 {
     heed_status status = HEED_OK;
     sqlite3_stmt *s = NULL;
 
-    HD_TRY(hd_store_statement(store, STORE_GET_USER, &s));
-    sqlite3_bind_int64(s, 1, user);
-    int code = sqlite3_step(s);
-    if (code == SQLITE_ROW) {
-        struct hd_user_row found = user_row(s);
-        found.attributes = hd_store_keep_text(arena, found.attributes, &status);
-        if (status == HEED_OK)
-            *row = found;
-    } else if (code == SQLITE_DONE) {
-        status =
-            hd_fail(HEED_E_NOTFOUND, "%s: there is no user number %" PRId32, store->folder, user);
-    } else {
-        status = hd_store_fail(store, "cannot be read");
-    }
+    HD_TRY(find_row(store, user, &s));
+    struct hd_user_row found = user_row(s);
+    found.attributes = hd_store_keep_text(arena, found.attributes, &status);
     sqlite3_reset(s);
+    if (status == HEED_OK)
+        *row = found;
     return status;
 }
 
 heed_status hd_store_get_consent(hd_store *store, int32_t user, unsigned *consent)
 {
-    heed_status status = HEED_OK;
     sqlite3_stmt *s = NULL;
 
-    HD_TRY(hd_store_statement(store, STORE_GET_USER, &s));
-    sqlite3_bind_int64(s, 1, user);
-    int code = sqlite3_step(s);
-    if (code == SQLITE_ROW)
-        *consent = user_row(s).consent;
-    else if (code == SQLITE_DONE)
-        status =
-            hd_fail(HEED_E_NOTFOUND, "%s: there is no user number %" PRId32, store->folder, user);
-    else
-        status = hd_store_fail(store, "cannot be read");
+    HD_TRY(find_row(store, user, &s));
+    *consent = user_row(s).consent;
     sqlite3_reset(s);
-    return status;
+    return HEED_OK;
+}
+
+heed_status hd_store_user_erased(hd_store *store, int32_t user, bool *erased)
+{
+    sqlite3_stmt *s = NULL;
+
+    HD_TRY(find_row(store, user, &s));
+    const char *id = hd_store_column_text(s, 1);
+    *erased = id && hd_store_is_erased_id(id);
+    sqlite3_reset(s);
+    return HEED_OK;
 }
 
 /* Events were counted, or left out, by what the user said before. */
