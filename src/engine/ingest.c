@@ -27,7 +27,7 @@
 #define BATCH_ROWS 250000 /* of a few bodies at once: pages that many of them touch are written once */
 
 struct looked_at {
-    int32_t item;
+    int32_t user, item;
     heed_time ts;
 };
 
@@ -107,8 +107,24 @@ static heed_status note_event(struct ingesting *g, const struct hd_event_row *ro
     if (!may)
         return HEED_OK;
     HD_TRY(hd_ingest_grow((void **)&d->event, d->events, &d->event_room, sizeof *d->event));
-    d->event[d->events++] = (struct looked_at){row->item, row->ts};
+    d->event[d->events++] = (struct looked_at){row->user, row->item, row->ts};
     return HEED_OK;
+}
+
+/* A count that is under way (refresh.c) is told of those whom it has passed already. */
+static heed_status tell_count(struct hd_tally *counting, const struct delta *d,
+                              const struct hd_store_changes *now)
+{
+    heed_status status = HEED_OK;
+
+    if (!counting->loaded || counting->seq != d->before.seq || d->recount)
+        return HEED_OK;
+    for (int64_t e = 0; status == HEED_OK && e < d->events; e++)
+        if (d->event[e].user < counting->counted)
+            status = hd_tally_add(counting, d->event[e].item, d->event[e].ts);
+    if (status == HEED_OK) /* else it finds that it has missed something */
+        counting->seq = now->seq;
+    return status;
 }
 
 /* Under the engine's lock. A part that cannot follow is left as it was, and is read again later. */
@@ -225,9 +241,11 @@ static heed_status commit(struct ingesting *g)
     HD_TRY(note_new_items(g));
     HD_TRY(hd_store_changes(g->put.store, &now));
     HD_TRY(hd_store_commit(g->put.store));
+    heed_status status = tell_count(&engine->counting, &g->delta, &now);
     pthread_mutex_lock(&engine->lock);
-    heed_status status = follow(engine, &g->delta, &now);
+    heed_status followed = follow(engine, &g->delta, &now);
     pthread_mutex_unlock(&engine->lock);
+    status = status == HEED_OK ? followed : status;
     if (status != HEED_OK) /* what is on disk is there: the caller is told of success */
         snprintf(g->trouble, sizeof g->trouble, "%s", heed_error_message());
     return HEED_OK;

@@ -64,6 +64,7 @@ struct hd_tally {
     int64_t events;         /* counted in */
     int64_t seq;            /* the next event's in the store: what it is up to date with */
     int64_t saved_seq;
+    int32_t counted;        /* events of users below it are in; INT32_MAX: all are */
 };
 
 /* The tally as of its latest event. immutable, counted. */
@@ -114,6 +115,7 @@ struct heed_engine {
     int64_t items_changes;
     atomic_bool kept_fresh; /* heed_engine_refresh() reads what has changed, so that no request has to */
     struct hd_tally tally;
+    struct hd_tally counting; /* the next one, while its events are counted; guarded by the write lock */
     struct hd_popular *popular; /* as of popular_seq, made at popular_ns */
     int64_t popular_seq, popular_ns;
     struct hd_model *model; /* of the file that model_stat describes */
@@ -177,6 +179,12 @@ void hd_past_clear(struct hd_past *past);
 /* ---- the tally; under the lock, but for the first two */
 /* From the store: what was put aside, where that is up to date, else by a walk over all events. */
 HEED_CHECKED heed_status hd_tally_load(hd_store *store, heed_time now, struct hd_tally *tally);
+/* The same in pieces. begin: what was put aside, if it is of now (stale: of whenever it is), or nothing
+ * counted yet; count: so many events more. *whole false: in between something came that is not in it. */
+HEED_CHECKED heed_status hd_tally_begin(hd_store *store, heed_time now, bool stale,
+                                        struct hd_tally *tally);
+HEED_CHECKED heed_status hd_tally_count(hd_store *store, int64_t events, struct hd_tally *tally,
+                                        bool *whole);
 void hd_tally_clear(struct hd_tally *tally);
 /* Counts in one event of attention. */
 HEED_CHECKED heed_status hd_tally_add(struct hd_tally *tally, int32_t item, heed_time ts);

@@ -119,18 +119,18 @@ static bool is_whole(const struct hd_summary_row row[SUMMARIES], int64_t seq)
     return true;
 }
 
-static heed_status read_summaries(hd_store *store, hd_arena *arena, struct hd_tally *t, bool *fresh)
+static heed_status read_summaries(hd_store *store, hd_arena *arena, bool stale, struct hd_tally *t)
 {
     struct hd_summary_row row[SUMMARIES] = {{0}};
     struct summary summary[SUMMARIES];
     struct hd_store_changes changes;
 
-    *fresh = false;
     HD_TRY(hd_store_changes(store, &changes));
+    t->seq = changes.seq;
     describe(t, summary);
     for (int i = 0; i < SUMMARIES; i++)
         HD_TRY(hd_store_get_summary(store, summary[i].name, arena, &row[i]));
-    if (!is_whole(row, changes.seq))
+    if (!is_whole(row, stale ? row[0].seq : changes.seq))
         return HEED_OK;
     HD_TRY(tally_room(t, row[0].count - SUMMARY_HEAD));
     describe(t, summary);
@@ -141,7 +141,7 @@ static heed_status read_summaries(hd_store *store, hd_arena *arena, struct hd_ta
     t->first = (heed_time)row[2].value[1];
     t->base = row[0].at;
     t->seq = t->saved_seq = row[0].seq;
-    *fresh = true;
+    t->counted = INT32_MAX;
     return HEED_OK;
 }
 
@@ -151,17 +151,43 @@ static heed_status count_in(void *context, int32_t user, int32_t item, heed_time
     return hd_tally_add(context, item, ts);
 }
 
-heed_status hd_tally_load(hd_store *store, heed_time now, struct hd_tally *out)
+heed_status hd_tally_begin(hd_store *store, heed_time now, bool stale, struct hd_tally *out)
 {
     struct hd_tally t = {.loaded = true, .saved_seq = -1, .horizon = now + HD_TALLY_AHEAD_MS};
     hd_arena *arena = hd_arena_new(0);
-    bool fresh = false;
     heed_status status =
-        arena ? read_summaries(store, arena, &t, &fresh) : hd_fail(HEED_E_NOMEM, "popular: no memory");
+        arena ? read_summaries(store, arena, stale, &t) : hd_fail(HEED_E_NOMEM, "popular: no memory");
 
     hd_arena_free(arena);
-    if (status == HEED_OK && !fresh)
-        status = hd_store_walk_events(store, HD_KINDS_ATTENTION, count_in, &t, &t.seq);
+    if (status != HEED_OK) {
+        hd_tally_clear(&t);
+        return status;
+    }
+    *out = t;
+    return HEED_OK;
+}
+
+heed_status hd_tally_count(hd_store *store, int64_t events, struct hd_tally *t, bool *whole)
+{
+    bool first = t->counted == 0;
+    int64_t seq;
+
+    *whole = true;
+    if (t->counted == INT32_MAX)
+        return HEED_OK;
+    HD_TRY(hd_store_walk_events(store, HD_KINDS_ATTENTION, events, &t->counted, count_in, t, &seq));
+    *whole = first || seq == t->seq;
+    t->seq = seq;
+    return HEED_OK;
+}
+
+heed_status hd_tally_load(hd_store *store, heed_time now, struct hd_tally *out)
+{
+    struct hd_tally t;
+
+    HD_TRY(hd_tally_begin(store, now, false, &t));
+    bool whole; /* it is, of one piece */
+    heed_status status = hd_tally_count(store, INT64_MAX, &t, &whole);
     if (status != HEED_OK) {
         hd_tally_clear(&t);
         return status;
@@ -265,8 +291,8 @@ heed_status hd_popular_take(heed_engine *engine, int64_t age_ns, struct hd_popul
     struct hd_popular *fresh = NULL;
 
     HD_TRY(hd_store_changes(engine->store, &changes));
-    /* Few events are counted anew at once; many by whoever refreshes. */
-    bool here = !engine->kept_fresh || changes.seq < RECOUNT_EVENTS_FEW;
+    /* Few events are counted anew at once, and all where nothing is known; many by whoever refreshes. */
+    bool here = !engine->kept_fresh || !engine->tally.loaded || changes.seq < RECOUNT_EVENTS_FEW;
     if (here && (!engine->tally.loaded || engine->tally.seq != changes.seq)) {
         struct hd_tally tally;
         HD_TRY(hd_tally_load(engine->store, hd_clock_now(&engine->clock), &tally));

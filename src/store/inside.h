@@ -70,8 +70,9 @@
                 "ON CONFLICT DO NOTHING")                                                        \
     X(EACH_EVENT, "SELECT user, ts_ms, item, kind, seq FROM event WHERE user NOT IN "            \
                   "(SELECT number FROM user WHERE consent & 1 = 0) ORDER BY user, ts_ms")        \
-    X(WALK_EVENTS, "SELECT user, item, ts_ms FROM event WHERE (?1 >> kind) & 1 AND NOT EXISTS " \
-                   "(SELECT 1 FROM user WHERE number = event.user AND consent & 1 = 0)")         \
+    X(WALK_EVENTS, "SELECT e.user, e.item, e.ts_ms FROM user u CROSS JOIN event e "             \
+                   "ON e.user = u.number WHERE u.number >= ?2 AND u.consent & 1 "               \
+                   "AND (?1 >> e.kind) & 1 ORDER BY u.number")                                  \
     X(WALK_BY_USER, "SELECT user, item, kind, ts_ms, dwell_ms FROM event "                       \
                     "WHERE (?1 >> kind) & 1 AND ts_ms >= ?2 AND ts_ms < ?3 AND user NOT IN "     \
                     "(SELECT number FROM user WHERE consent & 1 = 0) ORDER BY user")             \

@@ -204,11 +204,13 @@ HEED_CHECKED heed_status hd_store_load_histories(hd_store *store, uint32_t kinds
                                                  struct hd_store_histories *out);
 void hd_store_histories_clear(struct hd_store_histories *histories);
 
-/* Each event of these kinds, in no useful order, but those of users who do not want to be learned
- * from. *seq: the walk has seen every event before it. */
+/* Each event of these kinds, user by user, but those of users who do not want to be learned from: from
+ * user *next on, whole users, until there were so many events; *next is then who follows, or INT32_MAX.
+ * *seq: the walk has seen every event before it of these users. */
 typedef heed_status (*hd_event_fn)(void *context, int32_t user, int32_t item, heed_time ts);
-HEED_CHECKED heed_status hd_store_walk_events(hd_store *store, uint32_t kinds, hd_event_fn fn,
-                                              void *context, int64_t *seq);
+HEED_CHECKED heed_status hd_store_walk_events(hd_store *store, uint32_t kinds, int64_t events,
+                                              int32_t *next, hd_event_fn fn, void *context,
+                                              int64_t *seq);
 /* The same, all of a user's next to each other, of a span of time: from `from`, before `to`. Times that
  * are not known are 0. */
 struct hd_event_look {

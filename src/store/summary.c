@@ -49,26 +49,46 @@ heed_status hd_store_put_summary(hd_store *store, const struct hd_summary_row *r
     return hd_store_run(store, s, "cannot be written");
 }
 
-heed_status hd_store_walk_events(hd_store *store, uint32_t kinds, hd_event_fn fn, void *context,
-                                 int64_t *seq)
+/* Whole users, until there were so many events. *next: who follows; behind all where none does. */
+static heed_status walk_users(hd_store *store, uint32_t kinds, int64_t events, int32_t *next,
+                              hd_event_fn fn, void *context)
+{
+    heed_status status = HEED_OK;
+    sqlite3_stmt *s = NULL;
+    int64_t count = 0;
+    int code = SQLITE_DONE;
+    int32_t user = *next, last = *next;
+
+    HD_TRY(hd_store_statement(store, STORE_WALK_EVENTS, &s));
+    sqlite3_bind_int64(s, 1, kinds);
+    sqlite3_bind_int64(s, 2, *next);
+    *next = INT32_MAX;
+    while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
+        user = sqlite3_column_int(s, 0);
+        if (user != last && count >= events) {
+            *next = user;
+            break;
+        }
+        last = user;
+        count++;
+        status = fn(context, user, sqlite3_column_int(s, 1), sqlite3_column_int64(s, 2));
+    }
+    if (status == HEED_OK && code != SQLITE_DONE && code != SQLITE_ROW)
+        status = hd_store_fail(store, "cannot be read");
+    sqlite3_reset(s);
+    return status;
+}
+
+heed_status hd_store_walk_events(hd_store *store, uint32_t kinds, int64_t events, int32_t *next,
+                                 hd_event_fn fn, void *context, int64_t *seq)
 {
     struct hd_store_changes changes;
-    sqlite3_stmt *s = NULL;
-    int code = SQLITE_DONE;
     bool own;
 
     HD_TRY(hd_store_begin_reading(store, &own));
     heed_status status = hd_store_changes(store, &changes);
     if (status == HEED_OK)
-        status = hd_store_statement(store, STORE_WALK_EVENTS, &s);
-    if (status == HEED_OK)
-        sqlite3_bind_int64(s, 1, kinds);
-    while (status == HEED_OK && (code = sqlite3_step(s)) == SQLITE_ROW)
-        status = fn(context, sqlite3_column_int(s, 0), sqlite3_column_int(s, 1),
-                    sqlite3_column_int64(s, 2));
-    if (status == HEED_OK && code != SQLITE_DONE)
-        status = hd_store_fail(store, "cannot be read");
-    sqlite3_reset(s);
+        status = walk_users(store, kinds, events, next, fn, context);
     hd_store_end_reading(store, own);
     /* The pages of a whole walk are not asked for again soon. */
     sqlite3_db_release_memory(store->db);

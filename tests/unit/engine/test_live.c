@@ -520,21 +520,11 @@ static void test_far_future(void **state)
     }
 }
 
-/* The tally that followed each event is the one that is counted anew. */
-static void test_tally(void **state)
+static void same_as_counted(struct world *w)
 {
-    struct world *w = *state;
     struct hd_tally counted;
     hd_store *store;
 
-    world_fill(w);
-    assert_status(heed_engine_refresh(w->engine), HEED_OK);
-    for (int i = 0; i < 400; i++) { /* up to three years apart, some late */
-        char text[120];
-        snprintf(text, sizeof text, "{\"ts\":%lld,\"user\":\"s%d\",\"item\":\"i%d\",\"kind\":\"view\"}",
-                 1700000000000LL + 86400000LL * ((i * 37) % 1100), i, (i * i) % WORLD_ITEMS);
-        put(w, HEED_RECORD_EVENT, text);
-    }
     assert_status(hd_store_open(w->data, NULL, &store), HEED_OK);
     assert_status(hd_tally_load(store, hd_clock_now(&(heed_clock){0}), &counted), HEED_OK);
     const struct hd_tally *kept = &w->engine->tally;
@@ -548,6 +538,69 @@ static void test_tally(void **state)
     }
     hd_tally_clear(&counted);
     hd_store_close(store);
+}
+
+/* The tally that followed each event is the one that is counted anew. */
+static void test_tally(void **state)
+{
+    struct world *w = *state;
+
+    world_fill(w);
+    assert_status(heed_engine_refresh(w->engine), HEED_OK);
+    for (int i = 0; i < 400; i++) { /* up to three years apart, some late */
+        char text[120];
+        snprintf(text, sizeof text, "{\"ts\":%lld,\"user\":\"s%d\",\"item\":\"i%d\",\"kind\":\"view\"}",
+                 1700000000000LL + 86400000LL * ((i * 37) % 1100), i, (i * i) % WORLD_ITEMS);
+        put(w, HEED_RECORD_EVENT, text);
+    }
+    same_as_counted(w);
+}
+
+#define OLD_EVENTS 450000 /* three pieces of a count */
+
+static void *refresh(void *context)
+{
+    struct world *w = context;
+
+    return heed_engine_refresh(w->engine) == HEED_OK ? NULL : w;
+}
+
+/* A count of all events lets others write between its pieces, and misses nothing of theirs. */
+static void test_count_beside(void **state)
+{
+    struct world *w = *state;
+    heed_ingest piece = {.what = HEED_RECORD_EVENT};
+    char *text = test_malloc(OLD_EVENTS * 64), one[120];
+    pthread_t thread;
+    void *failed;
+    hd_store *other;
+    struct hd_event_row row = {.ts = 5000000, .kind = 1, .position = -1, .dwell_ms = -1, .value = (double)NAN};
+    bool fresh;
+
+    for (int e = 0; e < OLD_EVENTS; e++)
+        piece.bytes += (size_t)sprintf(text + piece.bytes,
+                                       "{\"user\":\"%d\",\"item\":\"i%d\",\"kind\":\"view\",\"ts\":%d}\n",
+                                       e / 1000, e % 7, 1000000 + e);
+    piece.text = text;
+    assert_status(heed_engine_ingest(w->engine, &piece, 1), HEED_OK);
+    assert_int_equal(piece.accepted, OLD_EVENTS);
+    test_free(text);
+    world_reopen(w);
+    /* Another process has written, so what was put aside is old. */
+    assert_status(hd_store_open(w->data, NULL, &other), HEED_OK);
+    assert_status(hd_store_begin(other), HEED_OK);
+    assert_status(hd_store_put_event(other, &row, &fresh), HEED_OK);
+    assert_status(hd_store_commit(other), HEED_OK);
+    hd_store_close(other);
+    assert_int_equal(pthread_create(&thread, NULL, refresh, w), 0);
+    for (int i = 0; i < 300; i++) { /* of users that were counted, and of some that were not */
+        snprintf(one, sizeof one, "{\"ts\":%d,\"user\":\"%d\",\"item\":\"i%d\",\"kind\":\"view\"}",
+                 6000000 + i, i * 37 % 460, i % 9);
+        put(w, HEED_RECORD_EVENT, one);
+    }
+    assert_int_equal(pthread_join(thread, &failed), 0);
+    assert_null(failed);
+    same_as_counted(w);
 }
 
 static void put_timed(struct world *w, heed_time ts, const char *user, const char *item)
@@ -699,7 +752,7 @@ int main(void)
         LIVE(test_next_answer),  LIVE(test_next_answer_kept_fresh), LIVE(test_other_process),
         LIVE(test_consent),      LIVE(test_silent),                LIVE(test_marks),
         LIVE(test_kinds),        LIVE(test_session),               LIVE(test_filter),
-        LIVE(test_kept),         LIVE(test_tally),                 LIVE(test_crowd),
+        LIVE(test_kept),         LIVE(test_tally), LIVE(test_count_beside),                LIVE(test_crowd),
         LIVE(test_far_future),   LIVE(test_tally_untimed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
