@@ -176,7 +176,7 @@ HEED_CHECKED heed_status hd_past_read(heed_engine *engine, struct hd_past *past)
 HEED_CHECKED heed_status hd_past_load(hd_store *store, struct hd_past *past);
 void hd_past_clear(struct hd_past *past);
 
-/* ---- the tally; under the lock, but for the first two */
+/* ---- the tally; under the lock, but for loading and counting one that nobody else has yet */
 /* From the store: what was put aside, where that is up to date, else by a walk over all events. */
 HEED_CHECKED heed_status hd_tally_load(hd_store *store, heed_time now, struct hd_tally *tally);
 /* The same in pieces. begin: what was put aside, if it is of now (stale: of whenever it is), or nothing

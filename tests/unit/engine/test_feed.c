@@ -174,6 +174,35 @@ static void test_similar_shares(void **state)
     heed_feed_free(feed);
 }
 
+/* A store that somebody else wrote into may hold names longer than any that comes in. */
+static void test_long_names(void **state)
+{
+    struct world *w = *state;
+    char name[5000], tags[5010];
+    struct hd_item_row row = {.tags = tags, .author = name};
+    hd_store *store;
+    bool changed;
+    int32_t number;
+
+    memset(name, 'n', sizeof name);
+    name[sizeof name - 1] = 0;
+    snprintf(tags, sizeof tags, "[\"%s\"]", name);
+    assert_status(hd_store_open(w->data, NULL, &store), HEED_OK);
+    assert_status(hd_store_begin(store), HEED_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_status(hd_store_intern_item(store, i ? "one" : "two", 3, &number, NULL), HEED_OK);
+        assert_status(hd_store_put_item(store, number, &row, NULL, &changed), HEED_OK);
+    }
+    assert_status(hd_store_commit(store), HEED_OK);
+    hd_store_close(store);
+    heed_feed *feed =
+        ask(w, &(heed_feed_request){.kind = HEED_FEED_SIMILAR, .item = "one", .explain = true});
+    assert_int_equal(feed->count, 1);
+    assert_non_null(strstr(feed->items[0].why, "it shares with the item asked for: "));
+    assert_true(strlen(feed->items[0].why) < 1000);
+    heed_feed_free(feed);
+}
+
 /* ---- as of another moment */
 
 /* What all readers look at is known as of the latest event alone, so nothing of it is told of another one. */
@@ -379,7 +408,7 @@ int main(void)
         FEED(test_times),
         FEED(test_times_learned),
         FEED(test_session_limit),
-        FEED(test_similar_shares),
+        FEED(test_similar_shares), FEED(test_long_names),
         FEED(test_at_charts),
         FEED(test_why_model),
         FEED(test_why_beside),
